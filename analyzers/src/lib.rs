@@ -1,0 +1,2 @@
+//! Protocol analyzers.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The farend binary.
+fn main() {}
