@@ -1,0 +1,108 @@
+//! Conversations for tests, and a small driver that feeds one to an analyzer as the sensor would.
+
+use crate::{Analyzer, Dir, Next, Out, Probe, Segment, Transport, Verdict};
+
+/// A conversation: its transport and its payloads in order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fixture<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) transport: Transport,
+    pub(crate) payloads: &'a [(Dir, &'a [u8])],
+}
+
+/// What became of a conversation.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Whether the analyzer took it, and did not give it back.
+    pub(crate) mine: bool,
+    pub(crate) out: Out,
+    /// Inner bytes handed on, by direction.
+    pub(crate) inner: [Vec<u8>; 2],
+}
+
+/// Feeds `fixture` to analyzer `A` in pieces of at most `piece` bytes: probe until it says yes, then the stream from its first byte.
+pub(crate) fn drive<A: Analyzer>(fixture: &Fixture<'_>, piece: usize) -> Outcome {
+    let mut state = A::default();
+    let (mut chosen, mut refused) = (false, false);
+    let mut out = Out::default();
+    let mut inner = [Vec::new(), Vec::new()];
+    let mut seen: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
+    let mut pending: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
+    let mut order = Vec::new();
+    let mut done = false;
+    let mut ts_ns = 1_700_000_000_000_000_000;
+    for (dir, payload) in fixture.payloads {
+        let step = if fixture.transport == Transport::Udp { payload.len().max(1) } else { piece.max(1) };
+        for chunk in payload.chunks(step) {
+            out.packet += 1;
+            ts_ns += 20_000_000;
+            let d = dir.index();
+            if fixture.transport == Transport::Udp {
+                pending[d] = chunk.to_vec();
+            } else {
+                pending[d].extend_from_slice(chunk);
+            }
+            if !chosen && !refused {
+                let first_of_dir = seen[d].is_empty() || fixture.transport == Transport::Udp;
+                let data = if fixture.transport == Transport::Udp { chunk } else { &pending[d] };
+                let in_table = data.first().is_some_and(|b| A::META.first.has(*b));
+                if in_table || !first_of_dir {
+                    let other =
+                        if fixture.transport == Transport::Udp { &seen[1 - d] } else { &pending[1 - d] };
+                    match A::probe(&Probe {
+                        dir: *dir,
+                        transport: fixture.transport,
+                        data,
+                        wire_len: data.len(),
+                        other,
+                        from_start: true,
+                        port_hint: false,
+                    }) {
+                        Verdict::Yes => chosen = true,
+                        Verdict::No => refused = true,
+                        Verdict::More => {}
+                    }
+                }
+                if seen[d].is_empty() {
+                    seen[d] = chunk.to_vec();
+                }
+                if !order.contains(dir) {
+                    order.push(*dir);
+                }
+                if !chosen {
+                    continue;
+                }
+            }
+            if done || refused {
+                continue;
+            }
+            let todo = if order.is_empty() { vec![*dir] } else { std::mem::take(&mut order) };
+            for dir in todo {
+                let data = std::mem::take(&mut pending[dir.index()]);
+                if data.is_empty() {
+                    continue;
+                }
+                let seg = Segment {
+                    dir,
+                    transport: fixture.transport,
+                    data: &data,
+                    wire_len: data.len(),
+                    gap: false,
+                    ts_ns,
+                };
+                match state.on_data(&seg, &mut out) {
+                    Next::Continue { consumed } => {
+                        assert!(consumed <= data.len(), "{}: consumed more than there was", A::META.name);
+                        if fixture.transport == Transport::Tcp {
+                            pending[dir.index()] = data[consumed..].to_vec();
+                        }
+                    }
+                    Next::Done => done = true,
+                    Next::NotMine => (refused, chosen) = (true, false),
+                }
+                inner[dir.index()].append(&mut out.inner);
+            }
+        }
+    }
+    Outcome { mine: chosen && !refused, out, inner }
+}
