@@ -15,6 +15,21 @@ pub struct Facts {
     pub dns: Option<Box<Dns>>,
 }
 
+impl Facts {
+    /// Takes over what is not known yet.
+    pub fn fill_from(&mut self, other: &Self) {
+        fn fill<T: Clone>(mine: &mut Option<T>, theirs: &Option<T>) {
+            if mine.is_none() {
+                mine.clone_from(theirs);
+            }
+        }
+        fill(&mut self.tls, &other.tls);
+        fill(&mut self.ssh, &other.ssh);
+        fill(&mut self.http, &other.http);
+        fill(&mut self.dns, &other.dns);
+    }
+}
+
 /// TLS handshake (RFC 8446, RFC 5246).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {

@@ -1,2 +1,5 @@
-//! The farend binary.
-fn main() {}
+//! The `farend` program.
+
+fn main() -> std::process::ExitCode {
+    farend::cli::main()
+}

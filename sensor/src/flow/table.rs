@@ -1,0 +1,228 @@
+//! The flow table of one worker: entries that never move, owned by shards in chunks, found through the index.
+//!
+//! A shard owns its entries in chunks of 64 neighbours, so that expiry and eviction walk a shard's flows in memory order instead
+//! of following links: no list or wheel is touched by a packet, and none costs memory. The worker sweeps
+//! every shard in turn.
+
+use std::io;
+
+use super::arena::{Arena, Zeroed};
+use super::entry::{Birth, Hot, flag};
+use super::index::Index;
+use super::key::{Hasher, Key, Key4, Key6, SHARDS};
+
+/// Entries in a chunk: 4 KiB of IPv4 flows.
+const CHUNK: u32 = 64;
+
+/// A flow's key and hot part, aligned to cache lines: one line for IPv4, two for IPv6.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub struct Entry<K> {
+    /// Who talks to whom.
+    pub key: K,
+    /// Counters and state.
+    pub hot: Hot,
+}
+
+// SAFETY: a key is valid as zeros (`Key` demands it), and `Hot` is integers and arrays of integers.
+unsafe impl<K: Key> Zeroed for Entry<K> {}
+
+const _: () =
+    assert!(size_of::<Entry<Key4>>() == 64 && size_of::<Entry<Key6>>() == 128 && size_of::<Birth>() <= 48);
+
+/// Number of an entry; stays the same for the flow's life.
+pub type Found = u32;
+
+/// Where a packet's flow is, after a look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// It was there.
+    Known(Found),
+    /// It is new.
+    Opened(Found),
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    chunks: Vec<u32>,
+    free: Vec<u32>,
+}
+
+/// The table.
+pub struct Table<K: Key> {
+    entries: Arena<Entry<K>>,
+    births: Arena<Birth>,
+    index: Index,
+    hasher: Hasher,
+    shards: Vec<Shard>,
+    /// Chunks never used so far begin here.
+    next_chunk: u32,
+    /// Chunks that a shard gave back.
+    spare: Vec<u32>,
+}
+
+impl<K: Key> Table<K> {
+    /// A table for at most `capacity` flows, which costs memory only as it fills.
+    pub fn new(capacity: u32, hasher: Hasher) -> io::Result<Self> {
+        // Every shard may hold one chunk that is not full.
+        let slots = capacity as usize + SHARDS * CHUNK as usize;
+        Ok(Self {
+            entries: Arena::new(slots)?,
+            births: Arena::new(slots)?,
+            index: Index::with_capacity(4_096)?,
+            hasher,
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            next_chunk: 0,
+            spare: Vec::new(),
+        })
+    }
+
+    /// Hash of a key, to be handed to the other calls.
+    #[inline]
+    pub fn hash(&self, key: &K) -> u64 {
+        key.hash(&self.hasher)
+    }
+
+    /// First step of a batch: fetch the bucket.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Second step of a batch: fetch the likely entry.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64) {
+        if let Some(i) = self.index.candidate(hash) {
+            self.entries.prefetch(i as usize);
+        }
+    }
+
+    /// The flow of `key`.
+    #[inline]
+    pub fn find(&self, hash: u64, key: &K) -> Option<Found> {
+        self.index.find(hash, |i| self.entries.at(i as usize).key == *key)
+    }
+
+    /// Opens a flow that is not in the table; `None` when not even a chunk is left (the caller keeps shards within quotas that
+    /// sum to less than the capacity, so this is a bug or a failed allocation).
+    pub fn open(&mut self, shard: u8, hash: u64, key: K, birth: Birth) -> Option<Found> {
+        let slot = self.free_slot(shard)?;
+        *self.entries.at_mut(slot as usize) = Entry { key, hot: Hot { flags: flag::LIVE, ..Hot::default() } };
+        *self.births.at_mut(slot as usize) = birth;
+        let (entries, hasher) = (&self.entries, self.hasher);
+        if self.index.insert(hash, slot, |i| entries.at(i as usize).key.hash(&hasher)).is_err() {
+            self.entries.at_mut(slot as usize).hot.flags = 0;
+            self.shards[usize::from(shard)].free.push(slot);
+            return None;
+        }
+        Some(slot)
+    }
+
+    fn free_slot(&mut self, shard: u8) -> Option<u32> {
+        let shard = &mut self.shards[usize::from(shard)];
+        if let Some(slot) = shard.free.pop() {
+            return Some(slot);
+        }
+        let chunk = self.spare.pop().or_else(|| {
+            let fits = (self.next_chunk as usize + 1) * CHUNK as usize <= self.entries.capacity();
+            fits.then(|| {
+                self.next_chunk += 1;
+                self.next_chunk - 1
+            })
+        })?;
+        shard.chunks.push(chunk);
+        // The lowest number is taken first, so that walks see flows in the order in which they were opened.
+        shard.free.extend((chunk * CHUNK + 1..(chunk + 1) * CHUNK).rev());
+        Some(chunk * CHUNK)
+    }
+
+    /// Takes a flow out and hands back what was known of it.
+    pub fn close(&mut self, shard: u8, at: Found) -> (Entry<K>, Birth) {
+        let entry = *self.entries.at(at as usize);
+        self.index.remove(entry.key.hash(&self.hasher), at);
+        self.entries.at_mut(at as usize).hot.flags = 0;
+        self.shards[usize::from(shard)].free.push(at);
+        (entry, *self.births.at(at as usize))
+    }
+
+    /// A shard without flows gives its chunks back to all.
+    pub fn release_if_empty(&mut self, shard: u8) {
+        let shard = &mut self.shards[usize::from(shard)];
+        if shard.chunks.len() > 1 && shard.free.len() == shard.chunks.len() * CHUNK as usize {
+            self.spare.append(&mut shard.chunks);
+            shard.free.clear();
+        }
+    }
+
+    /// The entry numbers of a shard, free ones included, in memory order of its chunks.
+    pub fn slots(&self, shard: u8) -> impl Iterator<Item = Found> + use<'_, K> {
+        self.shards[usize::from(shard)].chunks.iter().flat_map(|c| c * CHUNK..(c + 1) * CHUNK)
+    }
+
+    /// Key and hot part.
+    #[inline]
+    pub fn entry(&self, at: Found) -> &Entry<K> {
+        self.entries.at(at as usize)
+    }
+
+    /// Hot part, to change.
+    #[inline]
+    pub fn hot_mut(&mut self, at: Found) -> &mut Hot {
+        &mut self.entries.at_mut(at as usize).hot
+    }
+
+    /// The record of the first packet.
+    pub fn birth(&self, at: Found) -> &Birth {
+        self.births.at(at as usize)
+    }
+
+    /// The record of the first packet, to complete with the first packet of the other end.
+    pub fn birth_mut(&mut self, at: Found) -> &mut Birth {
+        self.births.at_mut(at as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u32) -> Key4 {
+        Key4::of(n.to_be_bytes(), 1000, [203, 0, 113, 1], 443, 6, 0).0
+    }
+
+    #[test]
+    fn a_flow_is_found_until_it_is_closed_and_its_place_is_used_again() {
+        let mut t = Table::<Key4>::new(1_000, Hasher::with_seed(5)).expect("memory");
+        let hash = t.hash(&key(7));
+        assert_eq!(t.find(hash, &key(7)), None);
+        let at = t.open(3, hash, key(7), Birth { number: 42, ..Birth::default() }).expect("room");
+        t.hot_mut(at).count(0, 60);
+        assert_eq!(t.find(hash, &key(7)), Some(at));
+        let (entry, birth) = t.close(3, at);
+        assert_eq!((entry.hot.bytes, birth.number), ([60, 0], 42));
+        assert_eq!(t.find(hash, &key(7)), None);
+        assert_eq!(t.open(3, hash, key(7), Birth::default()), Some(at));
+    }
+
+    #[test]
+    fn it_holds_its_whole_capacity_and_walks_it_by_shard() {
+        let mut t = Table::<Key4>::new(20_000, Hasher::with_seed(9)).expect("memory");
+        for n in 0..20_000u32 {
+            let hash = t.hash(&key(n));
+            assert!(t.open((n % 256) as u8, hash, key(n), Birth::default()).is_some(), "flow {n}");
+        }
+        for n in 0..20_000u32 {
+            assert!(t.find(t.hash(&key(n)), &key(n)).is_some(), "flow {n}");
+        }
+        let live: usize =
+            (0..=255u8).map(|s| t.slots(s).filter(|i| t.entry(*i).hot.has(flag::LIVE)).count()).sum();
+        assert_eq!(live, 20_000);
+    }
+
+    #[test]
+    fn counters_carry_beyond_32_bits() {
+        let mut hot = Hot { packets: [u32::MAX, 0], ..Hot::default() };
+        hot.count(0, 1);
+        assert_eq!(hot.packets(0), 1 << 32);
+    }
+}

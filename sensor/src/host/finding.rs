@@ -1,0 +1,249 @@
+//! A finding: what is claimed of a host, and every line of evidence behind it.
+
+use std::net::IpAddr;
+
+use super::weights::Weights;
+use crate::intel::FarEnd;
+use crate::pipeline::FlowId;
+use farend_analyzers::decibans;
+
+/// What can be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FindingKind {
+    /// The host is operated remotely.
+    RemoteControl,
+    /// … from a hosting network, VPN, Tor or proxy.
+    RemoteControlSuspiciousOrigin,
+    /// Sessions into the host come from hosting networks or anonymizers.
+    InboundSuspiciousOrigin,
+    /// The host's traffic leaves through a VPN.
+    EgressVpn,
+}
+
+impl FindingKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::RemoteControl,
+        Self::RemoteControlSuspiciousOrigin,
+        Self::InboundSuspiciousOrigin,
+        Self::EgressVpn,
+    ];
+
+    /// The contract's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RemoteControl => "remote_control",
+            Self::RemoteControlSuspiciousOrigin => "remote_control_suspicious_origin",
+            Self::InboundSuspiciousOrigin => "inbound_suspicious_origin",
+            Self::EgressVpn => "egress_vpn",
+        }
+    }
+
+    /// Signature id of its alerts; never reused.
+    #[must_use]
+    pub const fn signature_id(self) -> u32 {
+        match self {
+            Self::RemoteControl => 9_100_001,
+            Self::RemoteControlSuspiciousOrigin => 9_100_002,
+            Self::InboundSuspiciousOrigin => 9_100_003,
+            Self::EgressVpn => 9_100_004,
+        }
+    }
+
+    /// `alert.category`.
+    #[must_use]
+    pub const fn category(self) -> &'static str {
+        match self {
+            Self::RemoteControl | Self::RemoteControlSuspiciousOrigin => "Remote access",
+            Self::InboundSuspiciousOrigin => "Suspicious origin",
+            Self::EgressVpn => "Hidden egress",
+        }
+    }
+}
+
+/// How urgent it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// For the record.
+    Low,
+    /// To be looked at.
+    Medium,
+    /// To be looked at today.
+    High,
+    /// Now.
+    Critical,
+}
+
+impl Severity {
+    /// The contract's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// Suricata's number: 1 is the worst.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Critical => 1,
+            Self::High => 2,
+            Self::Medium => 3,
+            Self::Low => 4,
+        }
+    }
+}
+
+/// One line of evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Dotted name.
+    pub kind: &'static str,
+    /// Family whose sum is capped; analyzers' evidence is of the family `protocol`.
+    pub family: String,
+    /// Its weight.
+    pub decibans: i32,
+    /// Packet it can be checked at, 1-based.
+    pub packet: u64,
+    /// Index of the input that the packet is in.
+    pub input: u16,
+    /// The particulars.
+    pub detail: String,
+}
+
+/// Lines kept of one finding; the contract's bound on memory.
+const MAX_LINES: usize = 32;
+
+/// A finding.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// What is claimed.
+    pub kind: FindingKind,
+    /// Of whom.
+    pub host: IpAddr,
+    /// The other side.
+    pub peer: IpAddr,
+    /// Port of the other side in the deciding flow.
+    pub peer_port: u16,
+    /// What is known of the other side's address.
+    pub far_end: FarEnd,
+    /// Label of the deciding flow, if any.
+    pub label: Option<&'static str>,
+    /// Catalogue name of the tool.
+    pub tool: Option<&'static str>,
+    /// The deciding flow.
+    pub flow: FlowId,
+    /// First and last packet that count, ns since the epoch.
+    pub seen_ns: [i64; 2],
+    /// Score of the finding before evidence.
+    pub prior: i32,
+    /// The evidence.
+    pub lines: Vec<Line>,
+    /// Packets of the deciding flow so far, peer's first.
+    pub packets: [u64; 2],
+    /// An alert was given for it.
+    pub raised: bool,
+}
+
+impl Finding {
+    /// Adds a line, or replaces the one of the same kind and packet input (a session that has grown is one line).
+    pub fn put(&mut self, line: Line) {
+        let same = |l: &Line| l.kind == line.kind && (l.family != "protocol" || l.packet == line.packet);
+        match self.lines.iter().position(same) {
+            Some(at) => self.lines[at] = line,
+            None if self.lines.len() < MAX_LINES => self.lines.push(line),
+            None => {}
+        }
+    }
+
+    /// Takes out lines of this kind.
+    pub fn retract(&mut self, kind: &str) {
+        self.lines.retain(|l| l.kind != kind);
+    }
+
+    /// prior + evidence, each family capped.
+    #[must_use]
+    pub fn score(&self, weights: &Weights) -> i32 {
+        let mut families: Vec<(&str, i32)> = Vec::new();
+        for line in &self.lines {
+            match families.iter_mut().find(|(f, _)| *f == line.family) {
+                Some((_, sum)) => *sum += line.decibans,
+                None => families.push((&line.family, line.decibans)),
+            }
+        }
+        self.prior + families.iter().map(|(family, sum)| (*sum).min(weights.cap(family))).sum::<i32>()
+    }
+
+    /// Probability × 1000.
+    #[must_use]
+    pub fn posterior(&self, weights: &Weights) -> u16 {
+        decibans::per_mille(self.score(weights))
+    }
+
+    /// Stable name: the same host, claim, peer and tool have the same id in every run.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let mut hash = 0xCBF2_9CE4_8422_2325_u64; // FNV-1a, 64 bits
+        let text =
+            format!("{}|{}|{}|{}", self.host, self.kind.as_str(), self.peer, self.label.unwrap_or("-"));
+        for byte in text.bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+        format!("F-{:010x}", hash & 0xFF_FFFF_FFFF)
+    }
+
+    /// How urgent, by what kind it is and where the other side sits.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        let private = crate::home::is_private(self.peer);
+        match self.kind {
+            FindingKind::RemoteControl if private => Severity::Low,
+            FindingKind::RemoteControl => Severity::Medium,
+            FindingKind::RemoteControlSuspiciousOrigin => Severity::High,
+            FindingKind::InboundSuspiciousOrigin => Severity::Low,
+            FindingKind::EgressVpn if self.far_end.class.is_suspicious_origin() => Severity::Medium,
+            FindingKind::EgressVpn => Severity::Low,
+        }
+    }
+
+    /// The other side in words: address, network, class.
+    #[must_use]
+    pub fn peer_in_words(&self) -> String {
+        let mut words = self.peer.to_string();
+        let org = self.far_end.as_org.as_deref().unwrap_or("unknown network");
+        match self.far_end.asn {
+            Some(asn) => words += &format!(" (AS{asn} {org}, {})", self.far_end.class.as_str()),
+            None => words += &format!(" ({})", self.far_end.class.as_str()),
+        }
+        words
+    }
+
+    /// The tool's or protocol's name for people.
+    #[must_use]
+    pub fn tool_in_words(&self) -> &'static str {
+        self.tool
+            .or_else(|| self.label.and_then(farend_analyzers::label_info).map(|l| l.name))
+            .unwrap_or("an unknown protocol")
+    }
+
+    /// The claim in a sentence.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let (host, peer, tool) = (self.host, self.peer_in_words(), self.tool_in_words());
+        match self.kind {
+            FindingKind::RemoteControl => format!("{host} is operated remotely by {tool} from {peer}"),
+            FindingKind::RemoteControlSuspiciousOrigin => {
+                format!(
+                    "{host} is operated remotely by {tool} from {peer}: an address that people do not sit at"
+                )
+            }
+            FindingKind::InboundSuspiciousOrigin => format!("sessions into {host} come from {peer}"),
+            FindingKind::EgressVpn => format!("{host} sends traffic through {tool} to {peer}"),
+        }
+    }
+}

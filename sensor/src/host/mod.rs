@@ -1,0 +1,14 @@
+//! Hosts: evidence becomes findings.
+//!
+//! In: sightings of labelled flows and ended flows, in one order. Out: findings, each with every piece of evidence it rests on,
+//! and host records at the end. Scores are integer decibans, so the same evidence gives the same digits everywhere.
+
+mod finding;
+mod ledger;
+mod names;
+mod weights;
+
+pub use finding::{Finding, FindingKind, Line, Severity};
+pub use ledger::{Context, HostRecord, Ledger, far_side};
+pub use names::Names;
+pub use weights::{Weights, WeightsError};

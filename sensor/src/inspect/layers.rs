@@ -1,0 +1,402 @@
+//! The protocol layers of one flow: probing, the analyzer at work on each, and the bytes between them.
+//!
+//! Layer 0 reads the flow itself; a carrier (WebSocket, RDP before its TLS, SOCKS…) hands the stream inside on to the next layer,
+//! which is probed like a flow of its own.
+
+use farend_analyzers::{
+    Basis, Dir, Evidence, Facts, Id, Labels, Layer as LabelLayer, METAS, Meta, Name, Next, Out, Probe,
+    Running, Segment, Side, Transport, Verdict as Answer, decibans, probe, resolve,
+};
+
+/// Layers of one flow (contract: four labels at most).
+const MAX_LAYERS: usize = 4;
+/// Payload bytes a direction within which an analyzer must be chosen.
+const PROBE_BYTES: usize = 2_048;
+/// Payload packets a direction that are probed.
+const PROBE_PACKETS: u8 = 4;
+/// Payload packets of both directions after which a flow that nobody took is let go.
+const GIVE_UP_PACKETS: u8 = 12;
+
+/// Which analyzers to ask, by transport and first payload byte or port.
+#[derive(Debug)]
+pub struct ProbeTable {
+    by_byte: [[u64; 256]; 2],
+    by_port: std::collections::HashMap<u16, u64>,
+    all: [u64; 2],
+}
+
+impl Default for ProbeTable {
+    fn default() -> Self {
+        let mut table = Self { by_byte: [[0; 256]; 2], by_port: Default::default(), all: [0; 2] };
+        for (i, meta) in METAS.iter().enumerate() {
+            let bit = 1 << i;
+            for transport in meta.transports {
+                let t = transport_index(*transport);
+                table.all[t] |= bit;
+                for byte in 0..=255u8 {
+                    if meta.first.has(byte) {
+                        table.by_byte[t][usize::from(byte)] |= bit;
+                    }
+                }
+            }
+            for port in meta.ports {
+                *table.by_port.entry(*port).or_default() |= bit;
+            }
+        }
+        table
+    }
+}
+
+const fn transport_index(transport: Transport) -> usize {
+    match transport {
+        Transport::Tcp => 0,
+        Transport::Udp => 1,
+    }
+}
+
+impl ProbeTable {
+    /// Analyzers that name one of these ports.
+    pub fn hinted(&self, a: u16, b: u16) -> u64 {
+        let of = |port| self.by_port.get(&port).copied().unwrap_or(0);
+        of(a) | of(b)
+    }
+
+    /// Whether any analyzer could begin with `byte`.
+    pub fn may_begin(&self, transport: Transport, byte: u8) -> bool {
+        self.by_byte[transport_index(transport)][usize::from(byte)] != 0
+    }
+}
+
+/// A payload on its way into a layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece<'a> {
+    pub(super) dir: Dir,
+    pub(super) bytes: &'a [u8],
+    pub(super) wire_len: usize,
+    pub(super) gap: bool,
+    pub(super) packet: u64,
+    pub(super) ts_ns: i64,
+}
+
+#[derive(Debug, Default)]
+struct Layer {
+    transport: Option<Transport>,
+    running: Option<Running>,
+    out: Out,
+    /// Stream bytes not consumed yet; for datagrams the first one of each direction while nobody has been chosen.
+    pending: [Vec<u8>; 2],
+    fed: [u32; 2],
+    candidates: u64,
+    packets: [u8; 2],
+    total: u8,
+    lost_start: [bool; 2],
+    first: Option<Dir>,
+    done: bool,
+}
+
+impl Layer {
+    fn reset(&mut self, transport: Transport, candidates: u64) {
+        let (mut pending, mut inner) =
+            (std::mem::take(&mut self.pending), std::mem::take(&mut self.out.inner));
+        pending.iter_mut().for_each(Vec::clear);
+        inner.clear();
+        *self = Self { transport: Some(transport), candidates, pending, ..Self::default() };
+        self.out.inner = inner;
+    }
+
+    fn meta(&self) -> Option<&'static Meta> {
+        self.running.as_ref().and_then(|r| METAS.get(r.id().0)).copied()
+    }
+}
+
+/// What inspection of a flow came to.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// Labels of the layers.
+    pub labels: Labels,
+    /// What the label rests on.
+    pub basis: Basis,
+    /// Sum of the evidence for the label, in decibans.
+    pub decibans: i32,
+    /// Side that plays the protocol's client.
+    pub client: Option<Side>,
+    /// Side that is operated.
+    pub controlled: Option<Side>,
+    /// Catalogue name of the tool.
+    pub tool: Option<&'static str>,
+    /// Handshake metadata.
+    pub facts: Facts,
+    /// Evidence in order.
+    pub evidence: Vec<Evidence>,
+    /// Suricata's name of the outermost protocol; empty when none was recognised.
+    pub app_proto: &'static str,
+}
+
+impl Verdict {
+    /// Probability that the label is right, in thousandths.
+    #[must_use]
+    pub fn confidence(&self) -> u16 {
+        decibans::per_mille(self.decibans)
+    }
+
+    /// Whether there is nothing to keep.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.labels.label.is_none() && self.evidence.is_empty() && self.app_proto.is_empty()
+    }
+
+    /// The other side opened the flow after all: swaps the sides.
+    pub fn flip(&mut self) {
+        self.client = self.client.map(Side::other);
+        self.controlled = self.controlled.map(Side::other);
+    }
+}
+
+/// The layers of one flow.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    layers: Vec<Layer>,
+    used: usize,
+    hinted: u64,
+    from_start: bool,
+    /// The label that was reported last.
+    reported: Option<&'static str>,
+}
+
+impl Layers {
+    /// Begins anew with an unknown flow.
+    pub(super) fn reset(&mut self, table: &ProbeTable, transport: Transport, hinted: u64, from_start: bool) {
+        (self.used, self.hinted, self.from_start, self.reported) = (0, hinted, from_start, None);
+        self.open_layer(table, transport);
+    }
+
+    fn open_layer(&mut self, table: &ProbeTable, transport: Transport) {
+        if self.used == self.layers.len() {
+            self.layers.push(Layer::default());
+        }
+        if let Some(layer) = self.layers.get_mut(self.used) {
+            layer.reset(transport, table.all[transport_index(transport)]);
+        }
+        self.used += 1;
+    }
+
+    /// Nothing more is wanted of the flow.
+    pub(super) fn done(&self) -> bool {
+        self.layers.iter().take(self.used).all(|l| l.done) || self.layers.first().is_none_or(|l| l.done)
+    }
+
+    /// Payload bytes held.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.layers.iter().take(self.used).map(|l| l.pending[0].len() + l.pending[1].len()).sum()
+    }
+
+    /// Nobody else is asked: what has been learned so far stands.
+    pub(super) fn stop(&mut self) {
+        self.layers.iter_mut().take(self.used).for_each(|l| l.done = true);
+    }
+
+    /// Feeds a payload to layer 0.
+    pub(super) fn feed(&mut self, table: &ProbeTable, piece: Piece<'_>) {
+        self.feed_layer(table, 0, piece);
+    }
+
+    fn feed_layer(&mut self, table: &ProbeTable, depth: usize, piece: Piece<'_>) {
+        let Some(layer) = self.layers.get_mut(depth).filter(|l| !l.done) else { return };
+        let d = piece.dir.index();
+        layer.out.packet = piece.packet;
+        if piece.gap {
+            layer.pending[d].clear();
+            layer.lost_start[d] = true;
+        }
+        if layer.running.is_some() {
+            self.run(table, depth, piece);
+            return;
+        }
+        layer.first.get_or_insert(piece.dir);
+        layer.packets[d] = layer.packets[d].saturating_add(1);
+        layer.total = layer.total.saturating_add(1);
+        let stream = layer.transport == Some(Transport::Tcp);
+        let room = PROBE_BYTES.saturating_sub(layer.pending[d].len());
+        let fits = piece.bytes.len().min(room);
+        let whole = stream && fits == piece.bytes.len() || !stream;
+        if stream {
+            layer.pending[d].extend_from_slice(&piece.bytes[..fits]);
+        }
+        let chosen = self.ask(table, depth, piece);
+        let Some(layer) = self.layers.get_mut(depth) else { return };
+        if let Some(id) = chosen {
+            layer.running = Running::start(id);
+            let order = [layer.first.unwrap_or(piece.dir), layer.first.unwrap_or(piece.dir).reverse()];
+            for dir in order {
+                let Some(layer) = self.layers.get_mut(depth) else { return };
+                let mut bytes = std::mem::take(&mut layer.pending[dir.index()]);
+                let earlier = Piece {
+                    dir,
+                    bytes: &bytes,
+                    wire_len: bytes.len(),
+                    gap: layer.lost_start[dir.index()],
+                    ..piece
+                };
+                if !bytes.is_empty() {
+                    self.run(table, depth, earlier);
+                }
+                if let Some(layer) = self.layers.get_mut(depth)
+                    && layer.pending[dir.index()].is_empty()
+                {
+                    bytes.clear();
+                    layer.pending[dir.index()] = bytes;
+                }
+            }
+            if !stream {
+                self.run(table, depth, piece);
+            } else if !whole {
+                self.run(table, depth, Piece { bytes: &piece.bytes[fits..], gap: false, ..piece });
+            }
+            return;
+        }
+        if !stream && layer.pending[d].is_empty() {
+            layer.pending[d].extend_from_slice(&piece.bytes[..piece.bytes.len().min(PROBE_BYTES)]);
+        }
+        let exhausted = |d: usize| layer.packets[d] >= PROBE_PACKETS || layer.pending[d].len() >= PROBE_BYTES;
+        if layer.candidates == 0 || exhausted(0) && exhausted(1) || layer.total >= GIVE_UP_PACKETS {
+            layer.done = true;
+        }
+    }
+
+    /// Asks the analyzers that may own this payload.
+    fn ask(&mut self, table: &ProbeTable, depth: usize, piece: Piece<'_>) -> Option<Id> {
+        let (hinted, from_start) = (if depth == 0 { self.hinted } else { 0 }, self.from_start);
+        let layer = self.layers.get_mut(depth)?;
+        let transport = layer.transport?;
+        let d = piece.dir.index();
+        let data: &[u8] = if transport == Transport::Tcp { &layer.pending[d] } else { piece.bytes };
+        let first = *data.first()?;
+        if layer.packets[d] > PROBE_PACKETS {
+            return None;
+        }
+        let eligible = layer.candidates & table.by_byte[transport_index(transport)][usize::from(first)];
+        for group in [eligible & hinted, eligible & !hinted] {
+            let mut left = group;
+            while left != 0 {
+                let i = left.trailing_zeros();
+                left &= left - 1;
+                let question = Probe {
+                    dir: piece.dir,
+                    transport,
+                    data,
+                    wire_len: if transport == Transport::Tcp { data.len() } else { piece.wire_len },
+                    other: &layer.pending[1 - d],
+                    from_start: from_start && !layer.lost_start[d],
+                    port_hint: hinted & (1 << i) != 0,
+                };
+                match probe(Id(i as usize), &question) {
+                    Answer::Yes => return Some(Id(i as usize)),
+                    Answer::More => {}
+                    Answer::No => layer.candidates &= !(1 << i),
+                }
+            }
+        }
+        None
+    }
+
+    /// Hands a payload to the analyzer at work, and what it hands on to the next layer.
+    fn run(&mut self, table: &ProbeTable, depth: usize, piece: Piece<'_>) {
+        let Some(layer) = self.layers.get_mut(depth).filter(|l| !l.done) else { return };
+        let (Some(transport), Some(meta)) = (layer.transport, layer.meta()) else { return };
+        let Some(running) = layer.running.as_mut() else { return };
+        let d = piece.dir.index();
+        let mut pending = std::mem::take(&mut layer.pending[d]);
+        let buffered = transport == Transport::Tcp && !pending.is_empty();
+        if buffered {
+            pending.extend_from_slice(piece.bytes);
+        }
+        let data: &[u8] = if buffered { &pending } else { piece.bytes };
+        let wire_len = if transport == Transport::Tcp { data.len() } else { piece.wire_len };
+        let segment =
+            Segment { dir: piece.dir, transport, data, wire_len, gap: piece.gap, ts_ns: piece.ts_ns };
+        let next = running.on_data(&segment, &mut layer.out);
+        layer.fed[d] = layer.fed[d].saturating_add(u32::try_from(piece.bytes.len()).unwrap_or(u32::MAX));
+        let mut kept_from = data.len();
+        match next {
+            Next::Continue { consumed } if transport == Transport::Tcp => {
+                kept_from = consumed.min(data.len())
+            }
+            Next::Continue { .. } => {}
+            Next::Done => layer.done = true,
+            Next::NotMine => {
+                layer.done = true;
+                layer.running = None;
+                layer.out = Out { inner: std::mem::take(&mut layer.out.inner), ..Out::default() };
+                layer.out.inner.clear();
+            }
+        }
+        if buffered {
+            pending.drain(..kept_from);
+        } else if kept_from < piece.bytes.len() {
+            pending.extend_from_slice(&piece.bytes[kept_from..]);
+        }
+        if layer.fed[d] >= meta.budget {
+            layer.done = true;
+        }
+        layer.pending[d] = pending;
+        let mut inner = std::mem::take(&mut layer.out.inner);
+        if !inner.is_empty() {
+            let transport = if layer.out.inner_is_datagram { Transport::Udp } else { Transport::Tcp };
+            if depth + 1 == self.used && self.used < MAX_LAYERS {
+                self.open_layer(table, transport);
+            }
+            self.feed_layer(
+                table,
+                depth + 1,
+                Piece { bytes: &inner, wire_len: inner.len(), gap: false, ..piece },
+            );
+            inner.clear();
+        }
+        if let Some(layer) = self.layers.get_mut(depth) {
+            layer.out.inner = inner;
+        }
+    }
+
+    /// Names learned since the last call.
+    pub(super) fn take_names(&mut self, mut each: impl FnMut(Name)) {
+        for layer in self.layers.iter_mut().take(self.used) {
+            layer.out.names.drain(..).for_each(&mut each);
+        }
+    }
+
+    /// Whether the label differs from the one at the last call.
+    pub(super) fn label_changed(&mut self) -> bool {
+        let label = self.labels().label;
+        label != std::mem::replace(&mut self.reported, label)
+    }
+
+    fn labels(&self) -> Labels {
+        let mut rows = [LabelLayer { label: None, carrier: false }; MAX_LAYERS];
+        for (row, layer) in rows.iter_mut().zip(self.layers.iter().take(self.used)) {
+            *row = LabelLayer { label: layer.out.label, carrier: layer.meta().is_some_and(|m| m.carrier) };
+        }
+        resolve(&rows)
+    }
+
+    /// What has been learned so far.
+    pub(super) fn verdict(&self) -> Verdict {
+        let labels = self.labels();
+        let mut verdict = Verdict { labels, ..Verdict::default() };
+        for layer in self.layers.iter().take(self.used) {
+            let Some(meta) = layer.meta() else { continue };
+            if verdict.app_proto.is_empty() || verdict.app_proto == "failed" {
+                verdict.app_proto = meta.app_proto;
+            }
+            verdict.facts.fill_from(&layer.out.facts);
+            verdict.evidence.extend(layer.out.evidence.iter().cloned());
+            verdict.client = verdict.client.or(layer.out.client);
+            verdict.controlled = verdict.controlled.or(layer.out.controlled);
+            verdict.tool = verdict.tool.or(layer.out.tool);
+            if layer.out.label.is_some() && layer.out.label == labels.label {
+                verdict.basis = layer.out.basis;
+                verdict.decibans = layer.out.evidence.iter().map(|e| i32::from(e.kind.decibans)).sum::<i32>();
+            }
+        }
+        verdict
+    }
+}

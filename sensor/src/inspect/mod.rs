@@ -1,0 +1,226 @@
+//! Inspection: the payload of undecided flows, through the analyzers, to a verdict.
+//!
+//! In: payloads of flows that are not decided yet. Out: verdicts, names learned, and a notice whenever a flow's label changes.
+//! State is pooled: it is taken for a flow's first payload and given back once the flow is decided, so the number of flows under
+//! inspection is bounded a shard, and so are the payload bytes they hold.
+
+mod layers;
+mod stream;
+
+pub use layers::{ProbeTable, Verdict};
+
+use crate::flow::SHARDS;
+use farend_analyzers::{Dir, Name, Transport};
+use layers::{Layers, Piece};
+use stream::Half;
+
+/// Number of a flow under inspection.
+pub type Slot = u32;
+
+/// A payload of a flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Payload<'a> {
+    /// Which way it went, seen from the side taken as opener.
+    pub dir: Dir,
+    /// Its captured bytes.
+    pub bytes: &'a [u8],
+    /// Its length on the wire.
+    pub wire_len: u32,
+    /// TCP sequence number of the first byte; unused for datagrams.
+    pub seq: u32,
+    /// Number of its packet, 1-based.
+    pub packet: u64,
+    /// Time of its packet, ns since the epoch.
+    pub ts_ns: i64,
+}
+
+/// What a payload changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The flow's label is another one now.
+    pub label_changed: bool,
+    /// Nothing more is wanted of the flow.
+    pub done: bool,
+    /// It was let go because the shard holds too much payload.
+    pub over_budget: bool,
+}
+
+/// How a flow begins, for its inspection.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin {
+    /// What carries it.
+    pub transport: Transport,
+    /// Its ports.
+    pub ports: [u16; 2],
+    /// Its beginning was seen.
+    pub from_start: bool,
+    /// Sequence number of the first payload byte of each direction, where its SYN was seen.
+    pub first_seq: [Option<u32>; 2],
+}
+
+#[derive(Debug, Default)]
+struct Inspection {
+    shard: u8,
+    layers: Layers,
+    halves: [Half; 2],
+    stream: bool,
+    from_start: bool,
+    held: usize,
+}
+
+/// Bounds, the same for every shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Flows under inspection in a shard.
+    pub flows: u32,
+    /// Payload bytes held in a shard.
+    pub bytes: usize,
+}
+
+/// All inspections of one worker.
+#[derive(Debug)]
+pub struct Inspector {
+    table: ProbeTable,
+    limits: Limits,
+    pool: Vec<Inspection>,
+    free: Vec<Slot>,
+    flows: [u32; SHARDS],
+    bytes: [usize; SHARDS],
+}
+
+impl Inspector {
+    /// An inspector with these bounds.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            table: ProbeTable::default(),
+            limits,
+            pool: Vec::new(),
+            free: Vec::new(),
+            flows: [0; SHARDS],
+            bytes: [0; SHARDS],
+        }
+    }
+
+    /// Whether any analyzer could take a flow that begins with `byte`.
+    #[must_use]
+    pub fn may_begin(&self, transport: Transport, byte: u8) -> bool {
+        self.table.may_begin(transport, byte)
+    }
+
+    /// Takes up a flow; `None` when the shard inspects as many as it may.
+    pub fn begin(&mut self, shard: u8, begin: Begin) -> Option<Slot> {
+        let used = &mut self.flows[usize::from(shard)];
+        if *used >= self.limits.flows {
+            return None;
+        }
+        *used += 1;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.pool.push(Inspection::default());
+            (self.pool.len() - 1) as Slot
+        });
+        let hinted = self.table.hinted(begin.ports[0], begin.ports[1]);
+        let it = &mut self.pool[slot as usize];
+        (it.shard, it.held, it.stream, it.from_start) =
+            (shard, 0, begin.transport == Transport::Tcp, begin.from_start);
+        it.layers.reset(&self.table, begin.transport, hinted, begin.from_start);
+        for (half, first) in it.halves.iter_mut().zip(begin.first_seq) {
+            half.reset();
+            if let Some(seq) = first {
+                half.start_at(seq);
+            }
+        }
+        Some(slot)
+    }
+
+    /// Feeds a payload; `each_name` gets the names that answers in it gave to addresses.
+    pub fn feed(&mut self, slot: Slot, payload: &Payload<'_>, each_name: impl FnMut(Name)) -> Progress {
+        let Self { table, pool, .. } = self;
+        let it = &mut pool[slot as usize];
+        let dir = payload.dir;
+        if it.stream {
+            let half = &mut it.halves[dir.index()];
+            if !half.started() {
+                if it.from_start {
+                    half.start_at(payload.seq);
+                } else {
+                    half.start_in_the_middle(payload.seq);
+                }
+            }
+            let layers = &mut it.layers;
+            half.push(payload.seq, payload.bytes, payload.packet, payload.ts_ns, |run| {
+                layers.feed(
+                    table,
+                    Piece {
+                        dir,
+                        bytes: run.bytes,
+                        wire_len: run.bytes.len(),
+                        gap: run.gap,
+                        packet: run.packet,
+                        ts_ns: run.ts_ns,
+                    },
+                );
+            });
+        } else {
+            it.layers.feed(
+                table,
+                Piece {
+                    dir,
+                    bytes: payload.bytes,
+                    wire_len: payload.wire_len as usize,
+                    gap: false,
+                    packet: payload.packet,
+                    ts_ns: payload.ts_ns,
+                },
+            );
+        }
+        it.layers.take_names(each_name);
+        let held = it.layers.held_bytes() + it.halves[0].held_bytes() + it.halves[1].held_bytes();
+        let total = &mut self.bytes[usize::from(it.shard)];
+        *total = *total - it.held + held;
+        it.held = held;
+        let over_budget = *total > self.limits.bytes;
+        if over_budget {
+            it.layers.stop();
+        }
+        Progress { label_changed: it.layers.label_changed(), done: it.layers.done(), over_budget }
+    }
+
+    /// What is known of a flow so far.
+    #[must_use]
+    pub fn verdict(&self, slot: Slot) -> Verdict {
+        self.pool[slot as usize].layers.verdict()
+    }
+
+    /// Lets a flow go: held segments are read, then its verdict is handed back.
+    pub fn end(&mut self, slot: Slot, mut each_name: impl FnMut(Name)) -> Verdict {
+        let Self { table, pool, .. } = self;
+        let it = &mut pool[slot as usize];
+        if it.stream && !it.layers.done() {
+            for dir in [Dir::ToServer, Dir::ToClient] {
+                let layers = &mut it.layers;
+                it.halves[dir.index()].finish(|run| {
+                    layers.feed(
+                        table,
+                        Piece {
+                            dir,
+                            bytes: run.bytes,
+                            wire_len: run.bytes.len(),
+                            gap: run.gap,
+                            packet: run.packet,
+                            ts_ns: run.ts_ns,
+                        },
+                    );
+                });
+            }
+            it.layers.take_names(&mut each_name);
+        }
+        let verdict = it.layers.verdict();
+        let shard = usize::from(it.shard);
+        self.flows[shard] -= 1;
+        self.bytes[shard] -= it.held;
+        it.held = 0;
+        self.free.push(slot);
+        verdict
+    }
+}

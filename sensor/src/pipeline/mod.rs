@@ -1,0 +1,21 @@
+//! From frames to findings: splitter, workers, reducer.
+//!
+//! The splitter decodes frames in capture order (so fragments, time and frame numbers have one order), workers own the flows of
+//! their shards, the reducer puts what they report into one order and feeds hosts and sinks. With one worker all three run in
+//! one thread; with more, bounded channels join them. Results do not depend on how many there are.
+
+mod counters;
+mod reduce;
+mod report;
+mod run;
+mod split;
+mod unit;
+mod worker;
+
+pub use counters::{Counters, DecodeCounters, Untracked};
+pub use reduce::{Far, Reducer, Sink};
+pub use report::{Ended, FlowId, HostBytes, Learned, Report, Sighting, Volume};
+pub use run::{Settings, Summary, run};
+pub use split::Splitter;
+pub use unit::{Tick, Unit, Units};
+pub use worker::{Config as WorkerConfig, Timeouts, Worker};

@@ -1,0 +1,164 @@
+//! The reducer: reports of all workers in one order, to the ledger and the sinks.
+//!
+//! Within a tick, what happened comes in the order of the packets that caused it (names, sightings, and the alerts they lead to),
+//! then the flows that ended, by their first packet. This order is the same for any number of workers.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use super::report::{Ended, Report};
+use super::unit::Tick;
+use crate::clock::SECOND_NS;
+use crate::home::Home;
+use crate::host::{Context, Finding, HostRecord, Ledger, Names, Weights, far_side};
+use crate::intel::{FarEnd, Intel};
+
+/// Flow ids remembered for `flow.alerted`.
+const MAX_ALERTED: usize = 65_536;
+
+/// Where records go.
+pub trait Sink {
+    /// A flow has ended. `far` is its far end (side, what is known, name by DNS); `alerted`: a finding rests on it.
+    fn flow(&mut self, ended: &Ended, far: &Far<'_>, alerted: bool);
+    /// A finding was raised at packet time `ts_ns`.
+    fn alert(&mut self, finding: &Finding, weights: &Weights, ts_ns: i64);
+    /// What is known of a host at the end.
+    fn host(&mut self, record: &HostRecord, weights: &Weights, ts_ns: i64);
+    /// Whether a sink can take no more (disk full, closed pipe).
+    fn failed(&self) -> bool;
+    /// Whether [`Sink::flow`] is wanted for flows without a label.
+    fn wants_all_flows(&self) -> bool;
+}
+
+/// The far end of a flow.
+#[derive(Clone, Debug)]
+pub struct Far<'a> {
+    /// 0 = the opener, 1 = the other side.
+    pub side: usize,
+    /// What intel knows.
+    pub end: FarEnd,
+    /// Name that an answer on the wire gave to it.
+    pub name: Option<&'a str>,
+}
+
+/// The reducer.
+pub struct Reducer<S> {
+    intel: std::sync::Arc<Intel>,
+    home: Home,
+    ledger: Ledger,
+    names: Names,
+    sink: S,
+    alerted: HashSet<u64>,
+    /// Findings raised while nothing was known to be inside: given at the end if that has not changed.
+    time_ns: i64,
+    ended: bool,
+}
+
+impl<S: Sink> Reducer<S> {
+    /// A reducer that writes to `sink`.
+    pub fn new(intel: std::sync::Arc<Intel>, home: Home, weights: Weights, sink: S) -> Self {
+        Self {
+            intel,
+            home,
+            ledger: Ledger::new(weights),
+            names: Names::default(),
+            sink,
+            alerted: HashSet::new(),
+            time_ns: 0,
+            ended: false,
+        }
+    }
+
+    /// Whether the sink can take no more.
+    pub fn failed(&self) -> bool {
+        self.sink.failed()
+    }
+
+    /// Takes the reports of all workers for one tick.
+    pub fn tick(&mut self, tick: Tick, reports: Vec<Report>) {
+        let intel = std::sync::Arc::clone(&self.intel);
+        let home = self.home.clone();
+        let ctx = Context { intel: &intel, home: &home, private_seen: tick.private_seen };
+        let mut all = Report::default();
+        for mut report in reports {
+            all.names.append(&mut report.names);
+            all.sightings.append(&mut report.sightings);
+            all.ended.append(&mut report.ended);
+            all.host_bytes.append(&mut report.host_bytes);
+        }
+        all.names.sort_by(|a, b| {
+            (a.seq, a.ts_ns, a.name.addr, &a.name.name).cmp(&(b.seq, b.ts_ns, b.name.addr, &b.name.name))
+        });
+        all.sightings.sort_by_key(|s| (s.seq, s.flow.id));
+        all.ended.sort_by_key(|e| (e.flow.birth.input, e.flow.birth.number, e.flow.birth.layer));
+        for learned in &all.names {
+            self.names.learn(learned.name.addr, &learned.name.name, learned.name.ttl, learned.ts_ns);
+        }
+        // While nobody is known to be inside, a finding may be about the wrong side: it waits for the end.
+        let may_raise = !home.is_auto() || tick.private_seen || tick.last;
+        for sighting in &all.sightings {
+            self.time_ns = self.time_ns.max(sighting.ts_ns);
+            self.ledger.sighted(sighting, ctx);
+            if may_raise {
+                self.raise(&sighting.flow.ip, sighting.ts_ns);
+            }
+        }
+        for row in &all.host_bytes {
+            self.ledger.bytes(row);
+        }
+        for ended in &all.ended {
+            self.time_ns = self.time_ns.max(ended.hot.last_ns);
+            self.ledger.ended(ended, ctx);
+            if may_raise {
+                self.raise(&ended.flow.ip, ended.hot.last_ns);
+            }
+            let labelled = ended.verdict.as_ref().is_some_and(|v| v.labels.label.is_some());
+            if labelled || self.sink.wants_all_flows() {
+                let side = far_side(&ended.flow, ended.verdict.as_deref(), ctx);
+                let far = Far {
+                    side,
+                    end: intel.lookup(ended.flow.ip[side]),
+                    name: self.names.of(ended.flow.ip[side], ended.flow.birth.first_ns + SECOND_NS),
+                };
+                let alerted = self.alerted.remove(&ended.flow.id);
+                self.sink.flow(ended, &far, alerted);
+            }
+        }
+        if tick.last && !self.ended {
+            self.ended = true;
+            let hosts: Vec<IpAddr> = self.ledger.records().map(|r| r.host).collect();
+            self.raise(&hosts, self.time_ns);
+            for record in self.ledger.records() {
+                // A host that nothing inside was ever known of is not reported as inside once something is.
+                if home.holds(record.host, tick.private_seen) {
+                    self.sink.host(&record, self.ledger.weights(), self.time_ns);
+                }
+            }
+        }
+    }
+
+    fn raise(&mut self, hosts: &[IpAddr], ts_ns: i64) {
+        let Self { ledger, sink, alerted, .. } = self;
+        ledger.raise(hosts, |finding, weights| {
+            if alerted.len() < MAX_ALERTED {
+                alerted.insert(finding.flow.id);
+            }
+            sink.alert(finding, weights, ts_ns);
+        });
+    }
+
+    /// The ledger, for the summary.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Names learned.
+    pub const fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The sink, to finish it.
+    pub fn sink_mut(&mut self) -> &mut S {
+        &mut self.sink
+    }
+}

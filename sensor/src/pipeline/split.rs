@@ -1,0 +1,180 @@
+//! The splitter: frames in capture order, decoded, timed and dealt to the shards' owners.
+
+use super::counters::DecodeCounters;
+use super::unit::{Tick, Unit, Units};
+use crate::clock::{Clock, SECOND_NS};
+use crate::decode::{Addrs, Decoded, Decoder, Link, Outcome};
+use crate::flow::shard_of;
+use crate::home::{is_private_v4, is_private_v6};
+use crate::source::Frame;
+
+/// A tick comes at the latest after this many packets, so that what workers hold for the next report is bounded whatever
+/// the timestamps do.
+pub const BLOCK: u64 = 65_536;
+/// Longer than any Ethernet frame with tags (jumbo frames included): joined by offloads of the capturing machine.
+const OVERSIZE: u32 = 9_300;
+
+/// Decodes and deals.
+pub struct Splitter {
+    decoder: Decoder,
+    decoded: Decoded,
+    clock: Clock,
+    counters: DecodeCounters,
+    seq: u64,
+    tick: u64,
+    tick_second: i64,
+    block_end: u64,
+    private_seen: bool,
+    link: (u16, Link),
+    span: Option<[i64; 2]>,
+}
+
+impl Splitter {
+    /// A splitter at the beginning of an input.
+    #[must_use]
+    pub fn new(decoder: Decoder) -> Self {
+        Self {
+            decoder,
+            decoded: Decoded::default(),
+            clock: Clock::default(),
+            counters: DecodeCounters::default(),
+            seq: 0,
+            tick: 0,
+            tick_second: i64::MIN,
+            block_end: BLOCK,
+            private_seen: false,
+            link: (1, Link::Ethernet),
+            span: None,
+        }
+    }
+
+    /// Takes a frame and deals its packets to `lanes` (the owner of shard s is lane s modulo their number). A tick that is due
+    /// before these packets is handed to `tick` first, together with the lanes.
+    #[inline]
+    pub fn frame(
+        &mut self,
+        frame: &Frame,
+        bytes: &[u8],
+        lanes: &mut [Units],
+        mut tick: impl FnMut(&mut [Units], Tick, bool),
+    ) {
+        self.counters.delivered += 1;
+        self.counters.bytes += u64::from(frame.wirelen);
+        self.span = Some(match self.span {
+            Some([first, last]) => [first.min(frame.ts_ns), last.max(frame.ts_ns)],
+            None => [frame.ts_ns; 2],
+        });
+        self.counters.oversize += u64::from(frame.wirelen > OVERSIZE);
+        if frame.dlt != self.link.0 {
+            self.link = (frame.dlt, Link::from_dlt(u32::from(frame.dlt)));
+        }
+        match self.decoder.decode(self.link.1, bytes, frame.wirelen, frame.ts_ns, &mut self.decoded) {
+            Outcome::Packets(_) => {}
+            Outcome::Fragment => {
+                self.counters.fragments_held += 1;
+                return;
+            }
+            Outcome::Ignored(why) => {
+                self.counters.ignored[why.index()] += 1;
+                return;
+            }
+            Outcome::Malformed(m) => {
+                self.counters.malformed[m.layer.index()][m.why.index()] += 1;
+                return;
+            }
+        }
+        self.counters.decoded += 1;
+        let Some(first) = self.decoded.packets.first() else { return };
+        let now_ns = self.clock.observe(frame.ts_ns, shard_of(&first.addrs));
+        let second = now_ns.div_euclid(SECOND_NS);
+        let block = self.seq >= self.block_end;
+        if second > self.tick_second || block {
+            if self.tick_second != i64::MIN {
+                let due = self.next_tick(now_ns, false);
+                tick(lanes, due, block);
+            }
+            self.tick_second = self.tick_second.max(second);
+            if block {
+                self.block_end = self.seq + BLOCK;
+            }
+        }
+        self.counters.inner += self.decoded.packets.len() as u64 - 1;
+        for (layer, packet) in (0u8..).zip(self.decoded.packets.iter()) {
+            match packet.addrs {
+                Addrs::V4 { src, dst } => {
+                    self.counters.ip[0] += 1;
+                    if !self.private_seen {
+                        self.private_seen = is_private_v4(src.into()) || is_private_v4(dst.into());
+                    }
+                }
+                Addrs::V6 { src, dst } => {
+                    self.counters.ip[1] += 1;
+                    if !self.private_seen {
+                        self.private_seen = is_private_v6(src.into()) || is_private_v6(dst.into());
+                    }
+                }
+            }
+            let shard = shard_of(&packet.addrs);
+            let lane_number = usize::from(shard) % lanes.len();
+            let lane = &mut lanes[lane_number];
+            let (at, in_extra) = if packet.reassembled {
+                let at = lane.extra.len();
+                let from = packet.payload_at as usize;
+                let whole = self.decoder.bytes(bytes, packet);
+                lane.extra.extend_from_slice(
+                    whole.get(from..from + packet.payload_len as usize).unwrap_or_default(),
+                );
+                (at, true)
+            } else {
+                (frame.at + packet.payload_at as usize, false)
+            };
+            lane.list.push(Unit {
+                packet: *packet,
+                at,
+                in_extra,
+                shard,
+                layer,
+                input: frame.input,
+                seq: self.seq,
+                number: frame.number,
+                ts_ns: frame.ts_ns,
+            });
+            self.seq += 1;
+        }
+    }
+
+    /// The last tick: the input has ended.
+    pub fn end(&mut self) -> Tick {
+        let now_ns = self.clock.now_ns().unwrap_or(0);
+        self.next_tick(now_ns, true)
+    }
+
+    fn next_tick(&mut self, now_ns: i64, last: bool) -> Tick {
+        self.tick += 1;
+        Tick { number: self.tick, now_ns, private_seen: self.private_seen, last }
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub const fn counters(&self) -> &DecodeCounters {
+        &self.counters
+    }
+
+    /// Earliest and latest timestamp, ns since the epoch.
+    #[must_use]
+    pub const fn span(&self) -> Option<[i64; 2]> {
+        self.span
+    }
+
+    /// The clock.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Some packet had a private address.
+    #[must_use]
+    pub const fn private_seen(&self) -> bool {
+        self.private_seen
+    }
+}

@@ -1,0 +1,700 @@
+//! A worker: the flows of its shards, from packets to reports.
+//!
+//! In: units of the shards it owns, in order, and ticks. Out: a [`Report`] a tick. Nothing is shared with other workers.
+//! Packets are taken in batches: hash and fetch every bucket, then fetch every entry, then update, so that a batch waits for
+//! memory once and not once a packet.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+
+use farend_analyzers::{Dir, Side, Transport};
+
+use super::counters::{Counters, Untracked};
+use super::report::{Ended, FlowId, HostBytes, Learned, Report, Sighting, volume};
+use super::unit::{Tick, Unit, Units};
+use crate::clock::SECOND_NS;
+use crate::decode::{Addrs, Packet, proto};
+use crate::flow::{
+    Birth, Demand, End, Entry, Hasher, Hot, Key, Key4, Key6, OpenerBasis, Orientation, Quotas, SHARDS, Table,
+    flag, tcp,
+};
+use crate::home::Home;
+use crate::inspect::{Begin, Inspector, Limits, Payload, Verdict};
+
+/// Packets that are prefetched together.
+pub const STEP: usize = 32;
+/// Every shard is swept for idle flows once in this many seconds.
+const SPOKES: u64 = 16;
+/// Copies of a frame from a span port arrive within this.
+const DUPLICATE_NS: i64 = 1_000_000;
+/// When a shard is full, this part of it makes way at once, so that the walk is paid by many new flows.
+const EVICT_PART: u32 = 8;
+/// A port below this is given to services (RFC 6335).
+const SYSTEM_PORTS: u16 = 1_024;
+/// From here on ports are dynamic (Linux's default range begins lower than RFC 6335's 49,152).
+const DYNAMIC_PORTS: u16 = 32_768;
+
+/// Seconds without a packet after which a flow ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// After FIN from both or RST.
+    pub closed: i64,
+    /// TCP, one-sided.
+    pub tcp_new: i64,
+    /// TCP, both sides seen.
+    pub tcp_established: i64,
+    /// UDP and others, one-sided.
+    pub other_new: i64,
+    /// UDP and others, both sides seen.
+    pub other_established: i64,
+}
+
+impl Default for Timeouts {
+    /// Suricata's defaults (`flow-timeouts` of suricata.yaml), but for closed flows, which linger 10 s instead of 60 s.
+    fn default() -> Self {
+        Self { closed: 10, tcp_new: 60, tcp_established: 600, other_new: 30, other_established: 300 }
+    }
+}
+
+/// What a worker is told once.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Flows of all workers together.
+    pub capacity: u32,
+    /// See [`Timeouts`].
+    pub timeouts: Timeouts,
+    /// Bounds of inspection, a shard.
+    pub limits: Limits,
+    /// Report every flow that ends, not only those that matter to findings.
+    pub all_flows: bool,
+    /// Which addresses are inside.
+    pub home: Home,
+    /// Seed of the table hash; random where `None`.
+    pub hash_seed: Option<u64>,
+    /// How many workers there are, and which one this is.
+    pub workers: usize,
+    /// See [`Config::workers`].
+    pub index: usize,
+}
+
+/// One worker.
+pub struct Worker {
+    v4: Table<Key4>,
+    v6: Table<Key6>,
+    core: Core,
+    hashes: [u64; STEP],
+}
+
+/// Everything but the tables, so that both address families share one code.
+struct Core {
+    config: Config,
+    inspector: Inspector,
+    quotas: Quotas,
+    demand: Box<[Demand; SHARDS]>,
+    verdicts: Vec<Option<Box<Verdict>>>,
+    free_verdicts: Vec<u32>,
+    report: Report,
+    host_bytes: HashMap<IpAddr, u64>,
+    counters: Counters,
+    swept_to: Option<u64>,
+    private_seen: bool,
+}
+
+impl Worker {
+    /// A worker with empty tables.
+    pub fn new(config: Config) -> io::Result<Self> {
+        let hasher = config.hash_seed.map_or_else(Hasher::random, Hasher::with_seed);
+        let quotas = Quotas::new(config.capacity);
+        Ok(Self {
+            v4: Table::new(quotas.capacity(), hasher)?,
+            v6: Table::new(quotas.capacity(), hasher)?,
+            core: Core {
+                inspector: Inspector::new(config.limits),
+                quotas,
+                demand: Box::new([Demand::default(); SHARDS]),
+                verdicts: Vec::new(),
+                free_verdicts: Vec::new(),
+                report: Report::default(),
+                host_bytes: HashMap::new(),
+                counters: Counters::default(),
+                swept_to: None,
+                private_seen: false,
+                config,
+            },
+            hashes: [0; STEP],
+        })
+    }
+
+    /// Takes a batch.
+    pub fn packets(&mut self, units: &Units) {
+        let region = units.region.bytes();
+        for step in units.list.chunks(STEP) {
+            for (unit, hash) in step.iter().zip(&mut self.hashes) {
+                *hash = match unit.packet.addrs {
+                    Addrs::V4 { src, dst } => {
+                        let hash = self.v4.hash(&key4(&unit.packet, src, dst).0);
+                        self.v4.prefetch_bucket(hash);
+                        hash
+                    }
+                    Addrs::V6 { src, dst } => {
+                        let hash = self.v6.hash(&key6(&unit.packet, src, dst).0);
+                        self.v6.prefetch_bucket(hash);
+                        hash
+                    }
+                };
+            }
+            for (unit, hash) in step.iter().zip(&self.hashes) {
+                match unit.packet.addrs {
+                    Addrs::V4 { .. } => self.v4.prefetch_entry(*hash),
+                    Addrs::V6 { .. } => self.v6.prefetch_entry(*hash),
+                }
+            }
+            for (i, unit) in step.iter().enumerate() {
+                let hash = self.hashes[i];
+                let payload = units.payload(unit, region);
+                match unit.packet.addrs {
+                    Addrs::V4 { src, dst } => {
+                        let (key, from) = key4(&unit.packet, src, dst);
+                        if !self.core.known(&mut self.v4, hash, &key, from, unit, payload) {
+                            self.open(unit);
+                            self.core.opened(&mut self.v4, hash, key, from, unit, payload);
+                        }
+                    }
+                    Addrs::V6 { src, dst } => {
+                        let (key, from) = key6(&unit.packet, src, dst);
+                        if !self.core.known(&mut self.v6, hash, &key, from, unit, payload) {
+                            self.open(unit);
+                            self.core.opened(&mut self.v6, hash, key, from, unit, payload);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes room for one more flow in the unit's shard.
+    #[inline]
+    fn open(&mut self, unit: &Unit) {
+        if self.core.demand[usize::from(unit.shard)].live >= self.core.quotas.of(unit.shard) {
+            self.evict(unit.shard);
+        }
+    }
+
+    /// Ends the least valuable flows of a full shard: torn down, then one-sided, then unlabelled ones; the longest idle first.
+    #[cold]
+    fn evict(&mut self, shard: u8) {
+        let mut rows: Vec<(u8, i64, u16, u64, u8, bool, u32)> = Vec::new();
+        rank(&self.v4, &self.core, shard, false, &mut rows);
+        rank(&self.v6, &self.core, shard, true, &mut rows);
+        let quota = self.core.quotas.of(shard);
+        let over = u32::try_from(rows.len()).unwrap_or(u32::MAX).saturating_sub(quota);
+        let count = ((quota / EVICT_PART).max(1) + over) as usize;
+        if count < rows.len() {
+            rows.select_nth_unstable(count - 1);
+            rows.truncate(count);
+        }
+        rows.sort_unstable();
+        for (.., v6, at) in rows {
+            if v6 {
+                self.core.end(&mut self.v6, shard, at, End::Evicted);
+            } else {
+                self.core.end(&mut self.v4, shard, at, End::Evicted);
+            }
+        }
+    }
+
+    /// Expires flows, and hands out everything since the last tick.
+    pub fn tick(&mut self, tick: Tick) -> Report {
+        self.core.private_seen = tick.private_seen;
+        if tick.last {
+            for shard in 0..=255u8 {
+                self.core.end_all(&mut self.v4, shard, End::Eof);
+                self.core.end_all(&mut self.v6, shard, End::Eof);
+            }
+        } else {
+            let now_s = u64::try_from(tick.now_ns / SECOND_NS).unwrap_or(0);
+            let from = self.core.swept_to.unwrap_or(now_s);
+            for second in from.max(now_s.saturating_sub(SPOKES - 1).max(from)) + 1..=now_s {
+                for shard in (0..=255u8).filter(|s| u64::from(*s) % SPOKES == second % SPOKES) {
+                    self.core.sweep(&mut self.v4, shard, tick.now_ns);
+                    self.core.sweep(&mut self.v6, shard, tick.now_ns);
+                }
+            }
+            self.core.swept_to = Some(now_s);
+        }
+        self.core.report(tick)
+    }
+
+    /// What each shard holds and wants; asked at ticks, and then counted anew.
+    pub fn demand(&mut self) -> [Demand; SHARDS] {
+        let demand = *self.core.demand;
+        self.core.demand.iter_mut().for_each(|d| d.opened = 0);
+        demand
+    }
+
+    /// Takes over new quotas.
+    pub fn set_quotas(&mut self, quotas: &Quotas) {
+        self.core.quotas.clone_from(quotas);
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.core.counters
+    }
+}
+
+#[inline]
+fn key4(p: &Packet, src: [u8; 4], dst: [u8; 4]) -> (Key4, Orientation) {
+    Key4::of(src, p.src_port, dst, p.dst_port, p.proto, p.domain)
+}
+
+#[inline]
+fn key6(p: &Packet, src: [u8; 16], dst: [u8; 16]) -> (Key6, Orientation) {
+    Key6::of(src, p.src_port, dst, p.dst_port, p.proto, p.domain)
+}
+
+fn rank<K: Key>(
+    table: &Table<K>,
+    core: &Core,
+    shard: u8,
+    v6: bool,
+    rows: &mut Vec<(u8, i64, u16, u64, u8, bool, u32)>,
+) {
+    for at in table.slots(shard) {
+        let hot = &table.entry(at).hot;
+        if !hot.has(flag::LIVE) {
+            continue;
+        }
+        let labelled = hot.has(flag::VERDICT)
+            && core
+                .verdicts
+                .get(hot.cold as usize)
+                .and_then(Option::as_ref)
+                .is_some_and(|v| v.labels.label.is_some());
+        let value = match (hot.has(flag::CLOSED), hot.has(flag::DATA_A | flag::DATA_B), labelled) {
+            (true, _, false) => 0,
+            (_, false, false) => 1,
+            (_, true, false) => 2,
+            (_, _, true) => 3,
+        };
+        let birth = table.birth(at);
+        rows.push((value, hot.last_ns, birth.input, birth.number, birth.layer, v6, at));
+    }
+}
+
+/// A print of the fields that two copies of one frame share; 0 = this packet cannot be told from another one.
+#[inline]
+fn print_of(p: &Packet) -> u16 {
+    let tcp = p.proto == proto::TCP;
+    // Without an IP id only a TCP payload is sure not to be sent twice within a millisecond.
+    if p.ip_id == 0 && !(tcp && p.payload_wire > 0) {
+        return 0;
+    }
+    let a = u64::from(p.seq) << 32 | u64::from(p.ack);
+    let b = u64::from(p.ip_id) << 48 | u64::from(p.payload_wire) << 16 | u64::from(p.tcp_flags) << 8 | 1;
+    let mixed =
+        (a ^ b.rotate_left(17)).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ b.wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    ((mixed >> 48) as u16).max(1)
+}
+
+impl Core {
+    /// Updates the flow of `key` if it is in the table.
+    #[inline]
+    fn known<K: Key>(
+        &mut self,
+        table: &mut Table<K>,
+        hash: u64,
+        key: &K,
+        from: Orientation,
+        unit: &Unit,
+        payload: &[u8],
+    ) -> bool {
+        let Some(at) = table.find(hash, key) else { return false };
+        let p = &unit.packet;
+        let side = from.index();
+        let hot = table.hot_mut(at);
+        let print = print_of(p);
+        if print != 0 && hot.print[side] == print && (0..DUPLICATE_NS).contains(&(unit.ts_ns - hot.last_ns)) {
+            self.counters.received += 1;
+            self.counters.untracked[Untracked::Duplicate as usize] += 1;
+            return true;
+        }
+        if p.proto == proto::TCP
+            && p.tcp_flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN
+            && (hot.has(flag::BEYOND_SYN) || hot.has(flag::CLOSED))
+        {
+            self.end(table, unit.shard, at, End::Reused);
+            return false;
+        }
+        self.counters.received += 1;
+        self.counters.tracked += 1;
+        hot.print[side] = print;
+        self.update(table, at, side, unit, payload);
+        true
+    }
+
+    /// Counts a packet to its flow and inspects its payload while the flow is undecided.
+    #[inline]
+    fn update<K: Key>(&mut self, table: &mut Table<K>, at: u32, side: usize, unit: &Unit, payload: &[u8]) {
+        let p = &unit.packet;
+        let hot = table.hot_mut(at);
+        hot.last_ns = hot.last_ns.max(unit.ts_ns);
+        hot.count(side, p.wire_len);
+        if p.proto == proto::TCP {
+            hot.tcp_flags[side] |= p.tcp_flags;
+            if p.tcp_flags & tcp::SYN == 0 {
+                hot.flags |= flag::BEYOND_SYN;
+            } else {
+                self.syn(table, at, side, p);
+            }
+            let hot = table.hot_mut(at);
+            let both_fin = hot.tcp_flags[0] & hot.tcp_flags[1] & tcp::FIN != 0;
+            if p.tcp_flags & tcp::RST != 0 || both_fin {
+                hot.flags |= flag::CLOSED;
+            }
+            if p.payload_wire > 0 {
+                hot.flags |= flag::DATA_A << side;
+            }
+        } else {
+            hot.flags |= flag::DATA_A << side;
+        }
+        let flags = table.hot_mut(at).flags;
+        if flags & flag::DECIDED == 0 {
+            if !payload.is_empty() {
+                self.inspect(table, at, side, unit, payload);
+            }
+        } else if flags & flag::VERDICT != 0 {
+            self.grown(table, at, unit);
+        }
+    }
+
+    /// Opens a flow for `unit`.
+    fn opened<K: Key>(
+        &mut self,
+        table: &mut Table<K>,
+        hash: u64,
+        key: K,
+        from: Orientation,
+        unit: &Unit,
+        payload: &[u8],
+    ) {
+        let p = &unit.packet;
+        let birth = Birth {
+            first_ns: unit.ts_ns,
+            number: unit.number,
+            encap: p.encap,
+            vlan: p.vlan,
+            input: unit.input,
+            layer: unit.layer,
+            icmp: [p.icmp_type, p.icmp_code],
+            ..Birth::default()
+        };
+        self.counters.received += 1;
+        let Some(at) = table.open(unit.shard, hash, key, birth) else {
+            self.counters.untracked[Untracked::NoRoom as usize] += 1;
+            return;
+        };
+        self.counters.tracked += 1;
+        self.counters.opened += 1;
+        self.counters.live += 1;
+        let proto_index = match p.proto {
+            proto::TCP => 0,
+            proto::UDP => 1,
+            proto::ICMP | proto::ICMPV6 => 2,
+            _ => 3,
+        };
+        self.counters.by_proto[proto_index] += 1;
+        let demand = &mut self.demand[usize::from(unit.shard)];
+        demand.live += 1;
+        demand.opened += 1;
+        let side = from.index();
+        let hot = table.hot_mut(at);
+        let (opener, basis) = first_guess(p, side);
+        hot.set_opener(opener, basis);
+        hot.print[side] = print_of(p);
+        if p.proto != proto::TCP || basis == OpenerBasis::Syn {
+            hot.flags |= flag::FROM_START;
+        }
+        if p.proto != proto::TCP && p.proto != proto::UDP {
+            hot.flags |= flag::DECIDED;
+        }
+        self.update(table, at, side, unit, payload);
+    }
+
+    /// Notes initial sequence numbers and, from a SYN-ACK, that both sides are there.
+    fn syn<K: Key>(&mut self, table: &mut Table<K>, at: u32, side: usize, p: &Packet) {
+        let birth = table.birth_mut(at);
+        birth.isn[side] = p.seq.wrapping_add(1);
+        birth.isn_known |= 1 << side;
+        if p.tcp_flags & tcp::ACK != 0 {
+            table.hot_mut(at).flags |= flag::SYN_ACK;
+        }
+    }
+
+    fn inspect<K: Key>(&mut self, table: &mut Table<K>, at: u32, side: usize, unit: &Unit, payload: &[u8]) {
+        let p = &unit.packet;
+        let hot = *table.hot_mut(at);
+        let opener = hot.opener();
+        let slot = if hot.has(flag::INSPECTED) {
+            hot.cold
+        } else {
+            let birth = table.birth(at);
+            let isn = |end: usize| (birth.isn_known & 1 << end != 0).then_some(birth.isn[end]);
+            let key = &table.entry(at).key;
+            let begin = Begin {
+                transport: if p.proto == proto::TCP { Transport::Tcp } else { Transport::Udp },
+                ports: [key.a().1, key.b().1],
+                from_start: hot.has(flag::FROM_START),
+                first_seq: [isn(opener), isn(1 - opener)],
+            };
+            match self.inspector.begin(unit.shard, begin) {
+                Some(slot) => {
+                    self.counters.inspected += 1;
+                    let hot = table.hot_mut(at);
+                    hot.flags |= flag::INSPECTED;
+                    hot.cold = slot;
+                    slot
+                }
+                None => {
+                    self.counters.uninspected += 1;
+                    table.hot_mut(at).flags |= flag::DECIDED;
+                    return;
+                }
+            }
+        };
+        let piece = Payload {
+            dir: if side == opener { Dir::ToServer } else { Dir::ToClient },
+            bytes: payload,
+            wire_len: p.payload_wire,
+            seq: p.seq.wrapping_add(u32::from(p.tcp_flags & tcp::SYN != 0)),
+            packet: unit.number,
+            ts_ns: unit.ts_ns,
+        };
+        let names = &mut self.report.names;
+        let progress = self.inspector.feed(slot, &piece, |name| {
+            names.push(Learned { seq: unit.seq, ts_ns: unit.ts_ns, name });
+        });
+        if progress.over_budget {
+            self.counters.uninspected += 1;
+        }
+        if progress.label_changed {
+            let verdict = self.inspector.verdict(slot);
+            self.sight(table, at, unit, verdict);
+        }
+        if progress.done {
+            self.decide(table, at, unit.seq, unit.ts_ns);
+        }
+    }
+
+    /// Ends the inspection of a flow and keeps its verdict.
+    fn decide<K: Key>(&mut self, table: &mut Table<K>, at: u32, seq: u64, ts_ns: i64) {
+        let hot = table.hot_mut(at);
+        let names = &mut self.report.names;
+        let verdict = self.inspector.end(hot.cold, |name| names.push(Learned { seq, ts_ns, name }));
+        hot.flags &= !flag::INSPECTED;
+        hot.flags |= flag::DECIDED;
+        self.counters.evidence[0] += verdict.evidence.len() as u64;
+        if verdict.is_empty() {
+            return;
+        }
+        let slot = self.free_verdicts.pop().unwrap_or_else(|| {
+            self.verdicts.push(None);
+            (self.verdicts.len() - 1) as u32
+        });
+        self.verdicts[slot as usize] = Some(Box::new(verdict));
+        hot.flags |= flag::VERDICT;
+        hot.cold = slot;
+    }
+
+    /// A labelled flow is sighted again whenever its packets have doubled, so that findings can tell a session from an attempt.
+    #[inline]
+    fn grown<K: Key>(&mut self, table: &mut Table<K>, at: u32, unit: &Unit) {
+        let hot = &table.entry(at).hot;
+        let total = hot.packets(0) + hot.packets(1);
+        if total < 16 || !total.is_power_of_two() {
+            return;
+        }
+        if let Some(verdict) =
+            self.verdicts[hot.cold as usize].as_deref().filter(|v| v.labels.label.is_some())
+        {
+            let verdict = verdict.clone();
+            self.sight(table, at, unit, verdict);
+        }
+    }
+
+    fn sight<K: Key>(&mut self, table: &Table<K>, at: u32, unit: &Unit, mut verdict: Verdict) {
+        let entry = table.entry(at);
+        let (opener, basis) = last_word(entry, Some(&mut verdict));
+        self.report.sightings.push(Sighting {
+            seq: unit.seq,
+            ts_ns: unit.ts_ns,
+            packet: unit.number,
+            flow: flow_id(&entry.key, table.birth(at), opener, basis),
+            volume: volume(&entry.hot, opener),
+            verdict,
+        });
+    }
+
+    fn sweep<K: Key>(&mut self, table: &mut Table<K>, shard: u8, now_ns: i64) {
+        let t = self.config.timeouts;
+        let due: Vec<(u32, End)> = table
+            .slots(shard)
+            .filter_map(|at| {
+                let entry = table.entry(at);
+                let hot = &entry.hot;
+                if !hot.has(flag::LIVE) {
+                    return None;
+                }
+                let both = hot.has(flag::DATA_A | flag::DATA_B) || hot.has(flag::SYN_ACK);
+                let (seconds, end) = match (hot.has(flag::CLOSED), entry.key.proto() == proto::TCP, both) {
+                    (true, ..) => (t.closed, End::Closed),
+                    (_, true, true) => (t.tcp_established, End::Idle),
+                    (_, true, false) => (t.tcp_new, End::Idle),
+                    (_, false, true) => (t.other_established, End::Idle),
+                    (_, false, false) => (t.other_new, End::Idle),
+                };
+                (now_ns.saturating_sub(hot.last_ns) > seconds * SECOND_NS).then_some((at, end))
+            })
+            .collect();
+        for (at, end) in due {
+            self.end(table, shard, at, end);
+        }
+        table.release_if_empty(shard);
+    }
+
+    fn end_all<K: Key>(&mut self, table: &mut Table<K>, shard: u8, end: End) {
+        let live: Vec<u32> = table.slots(shard).filter(|at| table.entry(*at).hot.has(flag::LIVE)).collect();
+        for at in live {
+            self.end(table, shard, at, end);
+        }
+    }
+
+    /// Ends one flow: its verdict is completed, and it is reported where it matters.
+    fn end<K: Key>(&mut self, table: &mut Table<K>, shard: u8, at: u32, end: End) {
+        if table.entry(at).hot.has(flag::INSPECTED) {
+            let last_ns = table.entry(at).hot.last_ns;
+            self.decide(table, at, u64::MAX, last_ns);
+        }
+        let (entry, birth) = table.close(shard, at);
+        self.demand[usize::from(shard)].live -= 1;
+        self.counters.live -= 1;
+        self.counters.closed[end as usize] += 1;
+        let mut verdict = entry
+            .hot
+            .has(flag::VERDICT)
+            .then(|| {
+                self.free_verdicts.push(entry.hot.cold);
+                self.verdicts[entry.hot.cold as usize].take()
+            })
+            .flatten();
+        let (opener, basis) = last_word(&entry, verdict.as_deref_mut());
+        let hot = &entry.hot;
+        if hot.packets(0) == 0 || hot.packets(1) == 0 {
+            let spoke = hot.has(flag::DATA_A) || hot.has(flag::DATA_B) || hot.has(flag::SYN_ACK);
+            self.counters.one_sided += u64::from(spoke && entry.key.proto() == proto::TCP);
+        }
+        let ends = [entry.key.a().0, entry.key.b().0];
+        let home = &self.config.home;
+        let inside = [home.holds(ends[0], self.private_seen), home.holds(ends[1], self.private_seen)];
+        for (n, host) in ends.into_iter().enumerate() {
+            if inside[n] && home.is_outside(ends[1 - n]) {
+                *self.host_bytes.entry(host).or_default() += hot.bytes[0] + hot.bytes[1];
+            }
+        }
+        let matters = verdict.as_ref().is_some_and(|v| v.labels.label.is_some() || !v.evidence.is_empty())
+            || (inside[1 - opener]
+                && hot.state() != crate::flow::State::New
+                && home.is_outside(ends[opener]));
+        if self.config.all_flows || matters {
+            let flow = flow_id(&entry.key, &birth, opener, basis);
+            self.report.ended.push(Ended { flow, hot: entry.hot, opener, end, verdict });
+        }
+    }
+
+    fn report(&mut self, tick: Tick) -> Report {
+        let mut report = std::mem::take(&mut self.report);
+        report.tick = tick.number;
+        report.ended.sort_unstable_by_key(|e| (e.flow.birth.input, e.flow.birth.number, e.flow.birth.layer));
+        report.host_bytes = self.host_bytes.drain().map(|(host, bytes)| HostBytes { host, bytes }).collect();
+        report.host_bytes.sort_unstable();
+        report
+    }
+}
+
+/// The opener by what the first packet shows, as a key end, and on what that rests.
+fn first_guess(p: &Packet, sender: usize) -> (usize, OpenerBasis) {
+    if p.proto == proto::TCP && p.tcp_flags & (tcp::SYN | tcp::RST) == tcp::SYN {
+        let answers = p.tcp_flags & tcp::ACK != 0;
+        return (if answers { 1 - sender } else { sender }, OpenerBasis::Syn);
+    }
+    let service = |port: u16| port < SYSTEM_PORTS && port != 0;
+    match (service(p.src_port), service(p.dst_port)) {
+        (true, false) if p.dst_port >= SYSTEM_PORTS => return (1 - sender, OpenerBasis::Ports),
+        (false, true) if p.src_port >= SYSTEM_PORTS => return (sender, OpenerBasis::Ports),
+        _ => {}
+    }
+    // A connection whose SYN is missing began before the capture: its registered port is the service's.
+    if p.proto == proto::TCP {
+        match (p.src_port >= DYNAMIC_PORTS, p.dst_port >= DYNAMIC_PORTS) {
+            (false, true) => return (1 - sender, OpenerBasis::Ports),
+            (true, false) => return (sender, OpenerBasis::Ports),
+            _ => {}
+        }
+    }
+    (sender, OpenerBasis::First)
+}
+
+/// The opener by everything that is known: a SYN, else the protocol's roles, else ports, else who sent how much. The verdict's
+/// sides are turned round with it.
+fn last_word<K: Key>(entry: &Entry<K>, verdict: Option<&mut Verdict>) -> (usize, OpenerBasis) {
+    let hot: &Hot = &entry.hot;
+    let guess = hot.opener();
+    if hot.basis() == OpenerBasis::Syn {
+        return (guess, OpenerBasis::Syn);
+    }
+    if let Some(verdict) = verdict
+        && let Some(client) = verdict.client
+    {
+        if client == Side::Dest {
+            verdict.flip();
+            return (1 - guess, OpenerBasis::Handshake);
+        }
+        return (guess, OpenerBasis::Handshake);
+    }
+    if hot.basis() == OpenerBasis::First && entry.key.proto() == proto::TCP {
+        // Whoever asks sends less than whoever serves; four times less is no accident.
+        let [a, b] = hot.bytes;
+        if a > 4 * b.max(1) {
+            return (1, OpenerBasis::Sizes);
+        }
+        if b > 4 * a.max(1) {
+            return (0, OpenerBasis::Sizes);
+        }
+    }
+    (guess, hot.basis())
+}
+
+fn flow_id<K: Key>(key: &K, birth: &Birth, opener: usize, basis: OpenerBasis) -> FlowId {
+    let ends = [key.a(), key.b()];
+    let (src, dst) = (ends[opener], ends[1 - opener]);
+    FlowId {
+        id: number(key, birth),
+        ip: [src.0, dst.0],
+        port: [src.1, dst.1],
+        proto: key.proto(),
+        birth: *birth,
+        basis,
+    }
+}
+
+/// `flow_id` of records: 53 bits (what JSON readers hold exactly) of a fixed hash over the first packet's place and the key.
+fn number<K: Key>(key: &K, birth: &Birth) -> u64 {
+    let fixed = Hasher::with_seed(0x6661_7265_6e64_3031);
+    let place = birth.number ^ u64::from(birth.input) << 48 ^ u64::from(birth.layer) << 40;
+    let mixed = (key.hash(&fixed) ^ place.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        .wrapping_add(birth.first_ns.cast_unsigned())
+        .wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    (mixed ^ mixed >> 32) & ((1 << 53) - 1)
+}
