@@ -20,17 +20,22 @@
     )
 )]
 
+pub mod certificate;
 pub mod decibans;
 mod facts;
 pub mod fingerprint;
 mod label;
 mod out;
 mod reader;
+pub mod tls_handshake;
+pub mod tls_record;
 
 #[cfg(test)]
 mod compliance;
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+pub(crate) mod test_vectors;
 
 pub use facts::{Dns, DnsAnswer, DnsQuery, Facts, Hassh, Http, Ja3, Ssh, SshSide, Tls};
 pub use label::{Category, LABELS, LabelInfo, Labels, Layer, MAX_LABELS, label_info, resolve};
