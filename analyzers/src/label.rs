@@ -66,6 +66,23 @@ pub struct Layer {
     pub label: Option<&'static str>,
     /// Other protocols ride in it ([`crate::Meta::carrier`]).
     pub carrier: bool,
+    /// Label of a carrier that is found to hide something other than a desktop, where the protocol alone is no reason for one.
+    pub hiding: Option<&'static str>,
+}
+
+impl Layer {
+    /// A layer of the analyzer called `name`: what it hides makes it `<name>_tunnel` where `config/labels.tsv` has that.
+    #[must_use]
+    pub fn of(name: &str, label: Option<&'static str>, carrier: bool) -> Self {
+        let hiding = if carrier { label_info(&format!("{name}_tunnel")).map(|l| l.label) } else { None };
+        Self { label, carrier, hiding }
+    }
+}
+
+/// Whether the label is a desktop that people open in a browser: then the carrier hides nothing.
+fn is_desktop(label: &str) -> bool {
+    let shell = matches!(label, "ssh" | "telnet" | "rsh" | "mosh");
+    !shell && label_info(label).is_some_and(|l| l.category == Category::RemoteDesktop)
 }
 
 /// At most this many labels in a record (contract).
@@ -98,15 +115,23 @@ impl Labels {
 /// Labels of a flow from its layers, outermost first.
 ///
 /// The outermost labelled carrier leads where it hides another protocol, else the innermost label (the most special one). A
-/// desktop in a carrier without a label of its own (a browser's WebSocket) is simply that desktop; a carrier that was only
-/// found to carry something of ours is named by `config/labels.tsv` as `<carrier>_tunnel` where such a label exists.
+/// desktop in a carrier without a label of its own (a browser's WebSocket) is simply that desktop; such a carrier right around
+/// anything else of ours is a tunnel ([`Layer::hiding`]).
 #[must_use]
 pub fn resolve(layers: &[Layer]) -> Labels {
     let mut labels = Labels::default();
-    for label in layers.iter().filter_map(|l| l.label) {
-        labels.push(label);
+    let mut carrier = None;
+    for (i, layer) in layers.iter().enumerate() {
+        let inner = layers.get(i.saturating_add(1)).and_then(|l| l.label);
+        let hides = inner.is_some_and(|label| !is_desktop(label));
+        let label = layer.label.or_else(|| layer.hiding.filter(|_| hides));
+        if let Some(label) = label {
+            labels.push(label);
+            if layer.carrier && carrier.is_none() {
+                carrier = Some(label);
+            }
+        }
     }
-    let carrier = layers.iter().find(|l| l.carrier && l.label.is_some()).and_then(|l| l.label);
     labels.label = carrier.or_else(|| layers.iter().rev().find_map(|l| l.label));
     labels
 }
@@ -115,8 +140,8 @@ pub fn resolve(layers: &[Layer]) -> Labels {
 mod tests {
     use super::*;
 
-    const fn layer(label: Option<&'static str>, carrier: bool) -> Layer {
-        Layer { label, carrier }
+    fn layer(label: Option<&'static str>, carrier: bool) -> Layer {
+        Layer::of("websocket", label, carrier)
     }
 
     #[test]
@@ -133,6 +158,14 @@ mod tests {
         let labels = resolve(&[layer(None, true), layer(Some("vnc"), false)]);
         assert_eq!(labels.label, Some("vnc"));
         assert_eq!(labels.iter().collect::<Vec<_>>(), ["vnc"]);
+    }
+
+    #[test]
+    fn a_shell_in_a_websocket_is_a_tunnel_and_the_shell_is_listed() {
+        let http = Layer::of("http", None, true);
+        let labels = resolve(&[http, layer(None, true), layer(Some("ssh"), false)]);
+        assert_eq!(labels.label, Some("websocket_tunnel"));
+        assert_eq!(labels.iter().collect::<Vec<_>>(), ["websocket_tunnel", "ssh"]);
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Key for Key6 {
 /// The shard of an IPv4 pair, the same in both directions and in every run.
 #[inline]
 #[must_use]
-pub const fn shard_of_v4(src: [u8; 4], dst: [u8; 4]) -> u8 {
+pub(super) const fn shard_of_v4(src: [u8; 4], dst: [u8; 4]) -> u8 {
     let (s, d) = (u32::from_be_bytes(src) as u64, u32::from_be_bytes(dst) as u64);
     // Sum and product are symmetric, and together tell pairs apart that share one of them.
     let both = (s + d).wrapping_mul(MULTIPLIER) ^ (s * d).wrapping_mul(MULTIPLIER.rotate_left(29));
@@ -214,7 +214,7 @@ pub const fn shard_of_v4(src: [u8; 4], dst: [u8; 4]) -> u8 {
 /// The shard of an IPv6 pair.
 #[inline]
 #[must_use]
-pub const fn shard_of_v6(src: [u8; 16], dst: [u8; 16]) -> u8 {
+pub(super) const fn shard_of_v6(src: [u8; 16], dst: [u8; 16]) -> u8 {
     let (sh, sl) = halves(src);
     let (dh, dl) = halves(dst);
     let s = sh.wrapping_mul(MULTIPLIER) ^ sl;

@@ -142,7 +142,6 @@ impl Ledger {
     fn labelled(&mut self, flow: &FlowId, v: &Verdict, volume: Volume, span: [i64; 2], ctx: Context<'_>) {
         let Some(info) = v.labels.label.and_then(label_info) else { return };
         if info.category.is_remote_control() {
-            // A desktop or shell inside a carrier counts by its own label, too: the carrier's label is what the record shows.
             if let Some(controlled) = v.controlled {
                 self.remote_control(flow, v, info, controlled, volume, span, ctx);
             }

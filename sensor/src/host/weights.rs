@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 /// The file that is built in.
-pub const DEFAULT: &str = include_str!("../../../config/weights.toml");
+pub(super) const DEFAULT: &str = include_str!("../../../config/weights.toml");
 
 /// A weights file that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -371,11 +371,21 @@ impl Layers {
     }
 
     fn labels(&self) -> Labels {
-        let mut rows = [LabelLayer { label: None, carrier: false }; MAX_LAYERS];
+        if self.layers.iter().take(self.used).all(|l| l.out.label.is_none()) {
+            return Labels::default();
+        }
+        let mut rows = [LabelLayer { label: None, carrier: false, hiding: None }; MAX_LAYERS];
         for (row, layer) in rows.iter_mut().zip(self.layers.iter().take(self.used)) {
-            *row = LabelLayer { label: layer.out.label, carrier: layer.meta().is_some_and(|m| m.carrier) };
+            if let Some(meta) = layer.meta() {
+                *row = LabelLayer::of(meta.name, layer.out.label, meta.carrier);
+            }
         }
         resolve(&rows)
+    }
+
+    /// Whether some layer gave this label itself.
+    fn gives(&self, label: Option<&'static str>) -> bool {
+        self.layers.iter().take(self.used).any(|l| l.out.label == label)
     }
 
     /// What has been learned so far.
@@ -392,7 +402,9 @@ impl Layers {
             verdict.client = verdict.client.or(layer.out.client);
             verdict.controlled = verdict.controlled.or(layer.out.controlled);
             verdict.tool = verdict.tool.or(layer.out.tool);
-            if layer.out.label.is_some() && layer.out.label == labels.label {
+            // A carrier that is only a tunnel for what it hides is as sure as what was found inside.
+            let decisive = layer.out.label == labels.label || !self.gives(labels.label);
+            if layer.out.label.is_some() && decisive {
                 verdict.basis = layer.out.basis;
                 verdict.decibans = layer.out.evidence.iter().map(|e| i32::from(e.kind.decibans)).sum::<i32>();
             }

@@ -79,7 +79,7 @@ impl Ended {
 
 /// Packets and bytes of an entry, the opener first.
 #[must_use]
-pub fn volume(hot: &Hot, opener: usize) -> Volume {
+pub(super) fn volume(hot: &Hot, opener: usize) -> Volume {
     Volume {
         packets: [hot.packets(opener), hot.packets(1 - opener)],
         bytes: [hot.bytes[opener], hot.bytes[1 - opener]],

@@ -51,7 +51,7 @@ pub struct Summary {
 }
 
 /// Called about every hundredth second with what the source has read and how many frames.
-pub type OnProgress<'a> = dyn FnMut(Progress, u64) + 'a;
+pub(super) type OnProgress<'a> = dyn FnMut(Progress, u64) + 'a;
 
 /// Runs `source` to its end. `progress` is called now and then.
 pub fn run<S: Sink + Send>(

@@ -10,7 +10,7 @@ use crate::source::Frame;
 
 /// A tick comes at the latest after this many packets, so that what workers hold for the next report is bounded whatever
 /// the timestamps do.
-pub const BLOCK: u64 = 65_536;
+pub(super) const BLOCK: u64 = 65_536;
 /// Longer than any Ethernet frame with tags (jumbo frames included): joined by offloads of the capturing machine.
 const OVERSIZE: u32 = 9_300;
 

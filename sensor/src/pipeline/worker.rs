@@ -23,7 +23,7 @@ use crate::home::Home;
 use crate::inspect::{Begin, Inspector, Limits, Payload, Verdict};
 
 /// Packets that are prefetched together.
-pub const STEP: usize = 32;
+pub(super) const STEP: usize = 32;
 /// Every shard is swept for idle flows once in this many seconds.
 const SPOKES: u64 = 16;
 /// Copies of a frame from a span port arrive within this.

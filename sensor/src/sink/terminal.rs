@@ -174,8 +174,15 @@ fn findings(out: &mut String, story: &Story<'_>, style: Style) -> std::fmt::Resu
     )?;
     for host in hosts {
         writeln!(out, "\n  {}", style.paint("1", &host.to_string()))?;
-        for f in findings.iter().filter(|f| f.host == host) {
-            finding(out, f, weights, story, style)?;
+        let of_host: Vec<&Finding> = findings.iter().copied().filter(|f| f.host == host).collect();
+        for f in &of_host {
+            // The same session seen under a weaker claim needs no second telling.
+            let told = of_host.iter().take_while(|g| !std::ptr::eq(**g, **f)).any(|g| g.peer == f.peer && g.flow.id == f.flow.id);
+            if told && !style.verbose {
+                writeln!(out, "    {} {}  {}  the same session", style.severity(f.severity()), f.kind.as_str(), f.id())?;
+            } else {
+                finding(out, f, weights, story, style)?;
+            }
         }
     }
     Ok(())
@@ -191,7 +198,7 @@ fn finding(
     let p = f.posterior(weights);
     writeln!(
         out,
-        "    {} {}  {}  sure {}.{:03}",
+        "    {} {}  {}  probability {}.{:03}",
         style.severity(f.severity()),
         f.kind.as_str(),
         f.id(),

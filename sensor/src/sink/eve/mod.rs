@@ -1,0 +1,361 @@
+//! EVE: one JSON object a line in Suricata's shape, ours inside `farend`.
+//!
+//! Fields and types follow Suricata's documentation of EVE (userguide, "EVE JSON Format"); `tests/eve_schema.rs` holds the
+//! JSON Schema that every record is checked against.
+
+mod ours;
+mod protocol;
+mod tuple;
+
+use std::io::{self, Write};
+
+use farend_analyzers::label_info;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::iso8601;
+use crate::clock::SECOND_NS;
+use crate::decode::proto;
+use crate::flow::tcp;
+use crate::host::{Finding, HostRecord, Weights};
+use crate::pipeline::{Ended, Far};
+use ours::{Account, AlertPart, Egress, EvidenceLine, FlowPart, HostLine, HostPart};
+use protocol::{DnsRecord, HttpRecord, SshRecord, TlsRecord};
+pub use tuple::{community_id, proto_name};
+use tuple::Tuple;
+
+/// Which records are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Types {
+    /// `flow`.
+    pub flow: bool,
+    /// `alert`.
+    pub alert: bool,
+    /// `host`.
+    pub host: bool,
+    /// `stats`.
+    pub stats: bool,
+}
+
+impl Default for Types {
+    fn default() -> Self {
+        Self { flow: true, alert: true, host: true, stats: true }
+    }
+}
+
+impl std::str::FromStr for Types {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut types = Self { flow: false, alert: false, host: false, stats: false };
+        for name in text.split(',').map(str::trim).filter(|n| !n.is_empty()) {
+            match name {
+                "flow" => types.flow = true,
+                "alert" => types.alert = true,
+                "host" => types.host = true,
+                "stats" => types.stats = true,
+                other => return Err(format!("'{other}' is no record type (have: flow, alert, host, stats)")),
+            }
+        }
+        Ok(types)
+    }
+}
+
+/// Writes EVE records; keeps the first error, after which it takes no more.
+pub struct Eve<W: Write> {
+    out: W,
+    types: Types,
+    files: Vec<String>,
+    error: Option<io::Error>,
+    /// Records written.
+    pub records: u64,
+}
+
+impl<W: Write> Eve<W> {
+    /// A writer; `files` are the names of the inputs.
+    pub const fn new(out: W, types: Types, files: Vec<String>) -> Self {
+        Self { out, types, files, error: None, records: 0 }
+    }
+
+    /// The types that are wanted.
+    pub const fn types(&self) -> Types {
+        self.types
+    }
+
+    /// Whether an error has ended it.
+    pub const fn failed(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// Flushes; the first error, if there was one.
+    ///
+    /// # Errors
+    /// What the writer said first.
+    pub fn finish(&mut self) -> io::Result<()> {
+        match self.error.take() {
+            Some(e) => Err(e),
+            None => self.out.flush(),
+        }
+    }
+
+    fn write(&mut self, record: &impl Serialize) {
+        if self.error.is_some() {
+            return;
+        }
+        let written = serde_json::to_writer(&mut self.out, record)
+            .map_err(io::Error::from)
+            .and_then(|()| self.out.write_all(b"\n"));
+        match written {
+            Ok(()) => self.records += 1,
+            Err(e) => self.error = Some(e),
+        }
+    }
+
+    fn filename(&self, input: u16) -> Option<&str> {
+        self.files.get(usize::from(input)).map(String::as_str)
+    }
+
+    /// A flow that ended.
+    pub fn flow(&mut self, ended: &Ended, far: &Far<'_>, alerted: bool) {
+        if !self.types.flow {
+            return;
+        }
+        let volume = ended.volume();
+        let (flow, hot) = (&ended.flow, &ended.hot);
+        let (start, end) = (flow.birth.first_ns, hot.last_ns.max(flow.birth.first_ns));
+        let verdict = ended.verdict.as_deref();
+        let facts = verdict.map(|v| &v.facts);
+        let flags = ended.tcp_flags();
+        let is_tcp = flow.proto == proto::TCP;
+        let record = Record {
+            timestamp: iso8601(end),
+            flow_id: flow.id,
+            pcap_filename: None,
+            event_type: "flow",
+            tuple: Tuple::of(flow),
+            app_proto: Some(verdict.map(|v| v.app_proto).filter(|a| !a.is_empty()).unwrap_or("failed")),
+            flow: Some(Flow {
+                pkts_toserver: volume.packets[0],
+                pkts_toclient: volume.packets[1],
+                bytes_toserver: volume.bytes[0],
+                bytes_toclient: volume.bytes[1],
+                start: iso8601(start),
+                end: iso8601(end),
+                age: u64::try_from(end.saturating_sub(start) / SECOND_NS).unwrap_or(0),
+                state: hot.state().as_str(),
+                reason: ended.end.reason(),
+                alerted,
+            }),
+            tcp: is_tcp.then(|| TcpRecord::of(flags)),
+            tls: facts.and_then(|f| f.tls.as_deref()).map(TlsRecord::of),
+            ssh: facts.and_then(|f| f.ssh.as_deref()).map(SshRecord::of),
+            http: facts.and_then(|f| f.http.as_deref()).map(HttpRecord::of),
+            dns: facts.and_then(|f| f.dns.as_deref()).map(DnsRecord::of),
+            alert: None,
+            farend: FlowPart::of(ended, far, self.files.len() > 1),
+        };
+        let record = Record { pcap_filename: self.filename(flow.birth.input), ..record };
+        // The borrow of `files` must end before writing.
+        let line = serde_json::value::to_raw_value(&record);
+        self.write_raw(line);
+    }
+
+    fn write_raw(&mut self, line: serde_json::Result<Box<RawValue>>) {
+        match line {
+            Ok(line) => self.write(&line),
+            Err(e) => self.error = self.error.take().or_else(|| Some(io::Error::from(e))),
+        }
+    }
+
+    /// A finding.
+    pub fn alert(&mut self, finding: &Finding, weights: &Weights, ts_ns: i64) {
+        if !self.types.alert {
+            return;
+        }
+        let technique = finding.label.and_then(label_info).map(|l| l.attack).filter(|a| !a.is_empty());
+        let mut metadata = serde_json::Map::new();
+        if let Some(technique) = technique {
+            metadata.insert("mitre_technique_id".into(), serde_json::json!([technique]));
+        }
+        metadata.insert("farend_finding".into(), serde_json::json!([finding.kind.as_str()]));
+        let record = Record {
+            timestamp: iso8601(ts_ns),
+            flow_id: finding.flow.id,
+            pcap_filename: self.filename(finding.flow.birth.input),
+            event_type: "alert",
+            tuple: Tuple::of(&finding.flow),
+            app_proto: None,
+            flow: None,
+            tcp: None,
+            tls: None,
+            ssh: None,
+            http: None,
+            dns: None,
+            alert: Some(Alert {
+                action: "allowed",
+                gid: 1,
+                signature_id: finding.kind.signature_id(),
+                rev: 1,
+                signature: finding.summary(),
+                category: finding.kind.category(),
+                severity: finding.severity().number(),
+                metadata,
+            }),
+            farend: AlertPart::of(finding, weights, self.files.len() > 1),
+        };
+        let line = serde_json::value::to_raw_value(&record);
+        self.write_raw(line);
+    }
+
+    /// A host at the end.
+    pub fn host(&mut self, record: &HostRecord, weights: &Weights, ts_ns: i64) {
+        if !self.types.host {
+            return;
+        }
+        let several = self.files.len() > 1;
+        self.write(&HostLine {
+            timestamp: iso8601(ts_ns),
+            event_type: "host",
+            farend: HostPart {
+                host: record.host,
+                score_decibans: record.score,
+                posterior: probability(farend_analyzers::decibans::per_mille(record.score)),
+                egress: record
+                    .egress
+                    .iter()
+                    .map(|(label, peer, bytes)| Egress {
+                        label,
+                        peer: *peer,
+                        bytes: *bytes,
+                        share: share(*bytes, record.bytes),
+                    })
+                    .collect(),
+                sessions: record.sessions,
+                tools: record.tools.iter().map(|(t, _)| *t).collect(),
+                active_hours: &record.active_hours,
+                ledger: record
+                    .findings
+                    .iter()
+                    .map(|f| Account {
+                        finding: f.kind.as_str(),
+                        finding_id: f.id(),
+                        peer: f.peer,
+                        raised: f.raised,
+                        prior_decibans: f.prior,
+                        score_decibans: f.score(weights),
+                        evidence: f.lines.iter().map(|l| EvidenceLine::of(l, several)).collect(),
+                    })
+                    .collect(),
+            },
+        });
+    }
+
+    /// The statistics record.
+    pub fn stats(&mut self, ts_ns: i64, stats: &serde_json::Value, ours: &serde_json::Value) {
+        if !self.types.stats {
+            return;
+        }
+        self.write(&serde_json::json!({
+            "timestamp": iso8601(ts_ns),
+            "event_type": "stats",
+            "stats": stats,
+            "farend": ours,
+        }));
+    }
+}
+
+/// A probability in thousandths, written with three decimals at most.
+fn probability(per_mille: u16) -> f64 {
+    f64::from(per_mille) / 1000.0
+}
+
+/// A share with three decimals at most, from integers: `null` where nothing was counted.
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| {
+        let thousandths = (u128::from(part.min(whole)) * 1000 / u128::from(whole)) as u16;
+        f64::from(thousandths) / 1000.0
+    })
+}
+
+#[derive(Serialize)]
+struct Record<'a, F: Serialize> {
+    timestamp: String,
+    flow_id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pcap_filename: Option<&'a str>,
+    event_type: &'static str,
+    #[serde(flatten)]
+    tuple: Tuple,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_proto: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow: Option<Flow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp: Option<TcpRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsRecord<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ssh: Option<SshRecord<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<HttpRecord<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<DnsRecord<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<Alert>,
+    farend: F,
+}
+
+#[derive(Serialize)]
+struct Flow {
+    pkts_toserver: u64,
+    pkts_toclient: u64,
+    bytes_toserver: u64,
+    bytes_toclient: u64,
+    start: String,
+    end: String,
+    age: u64,
+    state: &'static str,
+    reason: &'static str,
+    alerted: bool,
+}
+
+#[derive(Serialize)]
+struct TcpRecord {
+    tcp_flags: String,
+    tcp_flags_ts: String,
+    tcp_flags_tc: String,
+    syn: bool,
+    fin: bool,
+    rst: bool,
+    psh: bool,
+    ack: bool,
+}
+
+impl TcpRecord {
+    fn of([to_server, to_client]: [u8; 2]) -> Self {
+        let all = to_server | to_client;
+        let has = |bit: u8| all & bit != 0;
+        Self {
+            tcp_flags: format!("{all:02x}"),
+            tcp_flags_ts: format!("{to_server:02x}"),
+            tcp_flags_tc: format!("{to_client:02x}"),
+            syn: has(tcp::SYN),
+            fin: has(tcp::FIN),
+            rst: has(tcp::RST),
+            psh: has(tcp::PSH),
+            ack: has(tcp::ACK),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Alert {
+    action: &'static str,
+    gid: u32,
+    signature_id: u32,
+    rev: u32,
+    signature: String,
+    category: &'static str,
+    severity: u8,
+    metadata: serde_json::Map<String, serde_json::Value>,
+}
