@@ -22,6 +22,7 @@
 
 pub mod certificate;
 pub mod decibans;
+pub mod dns_message;
 mod facts;
 pub mod fingerprint;
 mod label;
