@@ -22,8 +22,10 @@
 
 pub mod certificate;
 pub mod decibans;
+pub mod dns_message;
 mod facts;
 pub mod fingerprint;
+pub mod http_head;
 mod label;
 mod out;
 mod reader;

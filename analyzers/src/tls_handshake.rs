@@ -57,6 +57,8 @@ const RETRY_RANDOM: [u8; 32] = [
     0xCF, 0x21, 0xAD, 0x74, 0xE5, 0x9A, 0x61, 0x11, 0xBE, 0x1D, 0x8C, 0x02, 0x1E, 0x65, 0xB8, 0x91, 0xC2,
     0xA2, 0x11, 0x16, 0x7A, 0xBB, 0x8C, 0x5E, 0x07, 0x9E, 0x09, 0xE2, 0xC8, 0xA8, 0x33, 0x9C,
 ];
+/// First byte of the versions of TLS 1.3's drafts; the second is the draft's number.
+const DRAFT_VERSION: u16 = 0x7F;
 /// Longest host name (RFC 1035 section 2.3.4).
 const HOST_NAME_MAX: usize = 255;
 /// ALPN names kept of a hello; browsers send two.
@@ -214,9 +216,15 @@ impl ServerHello {
         let legacy_version = r.u16()?;
         let mut hello = Self { legacy_version, version: legacy_version, ..Self::default() };
         hello.retry = r.array::<32>()? == RETRY_RANDOM;
-        r.vec8()?; // session id
+        // Drafts of TLS 1.3 up to 21 number themselves here and have neither session id nor compression.
+        let early_draft = legacy_version >> 8 == DRAFT_VERSION;
+        if !early_draft {
+            r.vec8()?; // session id
+        }
         hello.cipher = r.u16()?;
-        r.skip(1)?; // compression
+        if !early_draft {
+            r.skip(1)?; // compression
+        }
         if r.is_empty() {
             return Ok(hello);
         }
@@ -356,6 +364,15 @@ mod tests {
         assert_eq!((hello.version, hello.cipher, hello.retry), (version::TLS_1_3, 0x1301, false));
         let retry = ServerHello::parse(&RFC8448_RETRY[4..]).unwrap();
         assert_eq!((retry.version, retry.retry), (version::TLS_1_3, true));
+    }
+
+    #[test]
+    fn a_server_hello_of_an_early_draft_has_no_session_id() {
+        let mut body = [0; 40];
+        body[..2].copy_from_slice(&[0x7F, 16]);
+        body[34..].copy_from_slice(&[0x13, 1, 0, 0, 0, 0]);
+        let hello = ServerHello::parse(&body).unwrap();
+        assert_eq!((hello.version, hello.cipher), (0x7F10, 0x1301));
     }
 
     #[test]

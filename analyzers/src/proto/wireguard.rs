@@ -1,33 +1,46 @@
 //! WireGuard (UDP).
 //!
-//! In: datagrams. Out: the label `wireguard` from the fixed sizes and types of its four messages, strongest when an answer
-//! echoes the sender index of the question. Data-plane recognition without a handshake rests on the counter and the size lattice.
+//! In: datagrams. Out: the label `wireguard` from its four messages: an answer that names the sender index of the question, data that
+//! goes to the index an answer gave, or the data plane alone, by its counter and its sizes.
+//!
+//! Services that put something into the reserved bytes or lengthen the handshake are found by the same indices. Variants that change
+//! the message types (AmneziaWG) are not.
 
 use crate::{
-    Analyzer, Basis, FirstBytes, Kind, Meta, Next, Out, Probe, Reader, Segment, Short, Transport, Verdict,
+    Analyzer, Basis, Dir, FirstBytes, Kind, Meta, Next, Out, Probe, Reader, Segment, Short, Transport,
+    Verdict,
 };
 
-/// Message type and three reserved zero bytes (WireGuard paper, section 5.4).
+/// Message types in the low bits of the first byte, and sizes (WireGuard paper, section 5.4).
 mod message {
-    /// Handshake initiation: 148 bytes.
-    pub(super) const INITIATION: u32 = 1;
+    pub(super) const INITIATION: u8 = 1;
     pub(super) const INITIATION_LEN: usize = 148;
-    /// Handshake response: 92 bytes.
-    pub(super) const RESPONSE: u32 = 2;
+    pub(super) const RESPONSE: u8 = 2;
     pub(super) const RESPONSE_LEN: usize = 92;
-    /// Cookie reply: 64 bytes.
-    pub(super) const COOKIE: u32 = 3;
+    pub(super) const COOKIE: u8 = 3;
     pub(super) const COOKIE_LEN: usize = 64;
     /// Transport data: 16 bytes of header, then ciphertext with a 16-byte tag.
-    pub(super) const DATA: u32 = 4;
+    pub(super) const DATA: u8 = 4;
     pub(super) const DATA_MIN: usize = 32;
+    /// Padding of what is encrypted (section 5.4.6).
+    pub(super) const PADDING: usize = 16;
+    /// Bits that Cloudflare's client sets in the type byte.
+    pub(super) const TYPE: u8 = 0x3F;
 }
 
-/// Data packets of one session, in order, that make a mid-stream recognition: a random UDP payload starts with 04 00 00 00
-/// once in 2^32, and has a small growing 64-bit counter behind it far more rarely still.
-const MIDSTREAM_PACKETS: u8 = 3;
+/// Data packets of one session, in order, that make a recognition from the data plane: each fixes 64 bits of header and, but for
+/// its small step, 64 of the counter.
+const DATA_RUN: u8 = 3;
+/// As many for an implementation that does not pad (boringtun), whose sizes say nothing.
+const DATA_RUN_UNPADDED: u8 = 8;
+/// Data packets without such a run after which it is something else.
+const DATA_GIVE_UP: u8 = 16;
+/// Datagrams that are none of WireGuard's (hole punching, STUN, Tailscale's discovery) before it is something else.
+const STRANGERS_MAX: u8 = 16;
 /// WireGuard rejects counters near 2^64 (REJECT_AFTER_MESSAGES); a session in the wild never comes near 2^48.
 const COUNTER_MAX: u64 = 1 << 48;
+/// Packets that a capture may miss between two.
+const STEP_MAX: u64 = 1024;
 
 const INITIATION: Kind = Kind {
     name: "wireguard.initiation",
@@ -37,7 +50,17 @@ const INITIATION: Kind = Kind {
 const RESPONSE: Kind = Kind {
     name: "wireguard.response",
     decibans: 40,
-    says: "92-byte handshake response that names the initiation's sender index (WireGuard paper 5.4.3)",
+    says: "handshake response that names the initiation's sender index (WireGuard paper 5.4.3)",
+};
+const SESSION: Kind = Kind {
+    name: "wireguard.session",
+    decibans: 35,
+    says: "transport data to the index that a handshake response gave (WireGuard paper 5.4.6)",
+};
+const COOKIE: Kind = Kind {
+    name: "wireguard.cookie",
+    decibans: 30,
+    says: "64-byte cookie reply that names the initiation's sender index: the server is under load (WireGuard paper 5.4.7)",
 };
 const DATA: Kind = Kind {
     name: "wireguard.data",
@@ -45,43 +68,181 @@ const DATA: Kind = Kind {
     says: "transport data with constant receiver index and growing counter (WireGuard paper 5.4.6)",
 };
 
+/// One direction.
+#[derive(Debug, Default)]
+struct Side {
+    /// Sender index of its last initiation.
+    initiation: Option<u32>,
+    /// Sender and receiver index of its last response.
+    response: Option<(u32, u32)>,
+    data: Option<Run>,
+}
+
+/// Data packets in a row.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    header: Header,
+    counter: u64,
+    /// How the ciphertext begins.
+    cipher: [u8; 8],
+    packets: u8,
+    /// Largest size so far, and whether all others are on the padding's lattice.
+    largest: usize,
+    padded: bool,
+}
+
 /// What is known of the session.
 #[derive(Debug, Default)]
 pub struct State {
-    /// Sender index of the last initiation, by direction.
-    initiation: [Option<u32>; 2],
-    /// Receiver index, next counter and packets in a row of the data seen, by direction.
-    data: [(u32, u64, u8); 2],
+    sides: [Side; 2],
     said_initiation: bool,
-    confirmed: bool,
+    said_cookie: bool,
+    strangers: u8,
+    data_packets: u8,
+}
+
+/// Type, reserved bits and receiver index of a data packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Header {
+    mark: Mark,
+    receiver: u32,
+}
+
+/// The reserved bytes, and the type byte's upper bits: zero, but for some services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mark(u8, [u8; 3]);
+
+impl Mark {
+    const NONE: Self = Self(0, [0; 3]);
 }
 
 /// What one datagram is.
+#[derive(Clone, Copy, Debug)]
 enum Message {
     Initiation { sender: u32 },
-    Response { receiver: u32 },
-    Cookie,
-    Data { receiver: u32, counter: u64 },
+    Response { sender: u32, receiver: u32 },
+    Cookie { receiver: u32 },
+    Data { receiver: u32, counter: u64, cipher: [u8; 8] },
 }
 
 impl Message {
-    fn parse(data: &[u8], wire_len: usize) -> Result<Option<Self>, Short> {
+    fn parse(data: &[u8], wire_len: usize) -> Result<Option<(Mark, Self)>, Short> {
         let mut r = Reader::new(data);
-        let kind = r.u32_le()?;
-        Ok(match (kind, wire_len) {
-            (message::INITIATION, message::INITIATION_LEN) => Some(Self::Initiation { sender: r.u32_le()? }),
-            (message::RESPONSE, message::RESPONSE_LEN) => {
-                r.skip(4)?;
-                Some(Self::Response { receiver: r.u32_le()? })
+        let first = r.u8()?;
+        let mark = Mark(first & !message::TYPE, r.array()?);
+        let message = match (first & message::TYPE, wire_len) {
+            (message::INITIATION, len) if len >= message::INITIATION_LEN => {
+                Some(Self::Initiation { sender: r.u32_le()? })
             }
-            (message::COOKIE, message::COOKIE_LEN) => Some(Self::Cookie),
+            (message::RESPONSE, len) if len >= message::RESPONSE_LEN => {
+                Some(Self::Response { sender: r.u32_le()?, receiver: r.u32_le()? })
+            }
+            (message::COOKIE, message::COOKIE_LEN) => Some(Self::Cookie { receiver: r.u32_le()? }),
             (message::DATA, len) if len >= message::DATA_MIN => {
                 let receiver = r.u32_le()?;
                 let counter = r.array().map(u64::from_le_bytes)?;
-                (counter < COUNTER_MAX).then_some(Self::Data { receiver, counter })
+                // Captures that keep headers only may have lost the ciphertext.
+                let cipher = r.array().unwrap_or_default();
+                (counter < COUNTER_MAX).then_some(Self::Data { receiver, counter, cipher })
             }
             _ => None,
-        })
+        };
+        Ok(message.map(|message| (mark, message)))
+    }
+
+    /// Whether the size is the specification's own, and not that of a service with a longer handshake.
+    const fn has_own_size(&self, wire_len: usize) -> bool {
+        match self {
+            Self::Initiation { .. } => wire_len == message::INITIATION_LEN,
+            Self::Response { .. } => wire_len == message::RESPONSE_LEN,
+            Self::Cookie { .. } | Self::Data { .. } => true,
+        }
+    }
+}
+
+impl Run {
+    fn start(header: Header, counter: u64, cipher: [u8; 8], len: usize) -> Self {
+        Self { header, counter, cipher, packets: 1, largest: len, padded: is_padded(len) }
+    }
+
+    /// Takes the next packet in.
+    fn push(&mut self, counter: u64, cipher: [u8; 8], len: usize) {
+        // The largest packets are cut to the tunnel's MTU instead of being padded; all that are smaller must be padded.
+        self.padded = match len.cmp(&self.largest) {
+            std::cmp::Ordering::Less => self.padded && is_padded(len),
+            std::cmp::Ordering::Equal => self.padded,
+            std::cmp::Ordering::Greater => is_padded(self.largest) && (self.padded || self.packets == 1),
+        };
+        self.largest = self.largest.max(len);
+        self.packets = self.packets.saturating_add(1);
+        (self.counter, self.cipher) = (counter, cipher);
+    }
+
+    /// Whether the packets so far can be nothing else.
+    const fn is_enough(&self) -> bool {
+        self.packets >= DATA_RUN_UNPADDED || (self.packets >= DATA_RUN && self.padded)
+    }
+}
+
+const fn is_padded(len: usize) -> bool {
+    len.is_multiple_of(message::PADDING)
+}
+
+/// Whether two ciphertexts begin alike, as constant fields would.
+fn are_alike(a: [u8; 8], b: [u8; 8]) -> bool {
+    a != [0; 8] && a.iter().zip(&b).filter(|(a, b)| a == b).count() >= 3
+}
+
+impl State {
+    fn pair(&mut self, dir: Dir) -> (&mut Side, &mut Side) {
+        let [up, down] = &mut self.sides;
+        if dir == Dir::ToServer { (up, down) } else { (down, up) }
+    }
+
+    fn on_data_message(
+        &mut self,
+        header: Header,
+        counter: u64,
+        cipher: [u8; 8],
+        seg: &Segment<'_>,
+        out: &mut Out,
+    ) -> Next {
+        self.data_packets = self.data_packets.saturating_add(1);
+        let exhausted = self.data_packets >= DATA_GIVE_UP;
+        let (here, there) = self.pair(seg.dir);
+        let receiver = header.receiver;
+        // The responder sends to the initiator's index, which its response named; the initiator to the index it gave itself.
+        let from_responder = here.response.is_some_and(|(_, named)| named == receiver);
+        let from_initiator = there.response.is_some_and(|(given, _)| given == receiver);
+        if from_responder || from_initiator {
+            out.client = Some(if from_responder { seg.dir.receiver() } else { seg.dir.sender() });
+            out.evidence(&SESSION, format!("index {receiver:#010x}, counter {counter}"));
+            out.is("wireguard");
+            return Next::Done;
+        }
+        match &mut here.data {
+            // Overtaken on the way: neither counts nor breaks.
+            Some(run) if run.header == header && counter <= run.counter => {}
+            Some(run)
+                if run.header == header
+                    && counter.saturating_sub(run.counter) <= STEP_MAX
+                    && !are_alike(run.cipher, cipher) =>
+            {
+                run.push(counter, cipher, seg.wire_len);
+            }
+            other => *other = Some(Run::start(header, counter, cipher, seg.wire_len)),
+        }
+        let Some(run) = here.data.filter(Run::is_enough) else {
+            return if exhausted { Next::NotMine } else { Next::Continue { consumed: seg.data.len() } };
+        };
+        // With other reserved bytes than zero, both sides must show the same.
+        if header.mark != Mark::NONE && there.data.is_none_or(|theirs| theirs.header.mark != header.mark) {
+            return Next::Continue { consumed: seg.data.len() };
+        }
+        out.evidence(&DATA, format!("{} packets to index {receiver:#010x}, counter {counter}", run.packets));
+        out.is("wireguard");
+        out.basis = Basis::Midstream;
+        Next::Done
     }
 }
 
@@ -93,152 +254,86 @@ impl Analyzer for State {
         app_proto: "failed",
         transports: &[Transport::Udp],
         ports: &[51820],
-        first: FirstBytes::of(&[1, 2, 3, 4]),
-        budget: 16_384,
+        first: FirstBytes::of(&[1, 2, 3, 4, 0xC1, 0xC2, 0xC4]),
+        budget: 65_536,
         carrier: false,
         reference: "Donenfeld, WireGuard: Next Generation Kernel Network Tunnel, NDSS 2017, section 5.4",
-        evidence: &[INITIATION, RESPONSE, DATA],
+        evidence: &[INITIATION, RESPONSE, SESSION, COOKIE, DATA],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
-        match Message::parse(p.data, p.wire_len) {
-            Ok(Some(_)) => Verdict::Yes,
-            _ => Verdict::No,
+        let Ok(Some((mark, message))) = Message::parse(p.data, p.wire_len) else { return Verdict::No };
+        let other = Message::parse(p.other, p.other.len()).ok().flatten();
+        let named = match (message, other) {
+            (Message::Response { receiver, .. }, Some((_, Message::Initiation { sender }))) => {
+                receiver == sender
+            }
+            (Message::Data { receiver, .. }, Some((theirs, Message::Response { sender, .. }))) => {
+                receiver == sender && theirs == mark
+            }
+            // Each side has its own index; where both show the same eight bytes it is an IKE cookie or the like.
+            (Message::Data { receiver, .. }, Some((theirs, Message::Data { receiver: other, .. }))) => {
+                theirs == mark && receiver != other
+            }
+            _ => false,
+        };
+        // A cookie reply alone has nothing that a DNS message of its size might not have.
+        let alone = !matches!(message, Message::Cookie { .. });
+        if named || (alone && mark == Mark::NONE && message.has_own_size(p.wire_len)) {
+            Verdict::Yes
+        } else {
+            Verdict::More
         }
     }
 
     fn on_data(&mut self, seg: &Segment<'_>, out: &mut Out) -> Next {
         let go_on = Next::Continue { consumed: seg.data.len() };
-        let Ok(Some(message)) = Message::parse(seg.data, seg.wire_len) else {
-            return if self.confirmed { go_on } else { Next::NotMine };
+        let Ok(Some((mark, message))) = Message::parse(seg.data, seg.wire_len) else {
+            self.strangers = self.strangers.saturating_add(1);
+            return if self.strangers > STRANGERS_MAX { Next::NotMine } else { go_on };
         };
-        let (here, there) = (seg.dir.index(), seg.dir.reverse().index());
+        let (here, there) = self.pair(seg.dir);
         match message {
             Message::Initiation { sender } => {
-                if let Some(slot) = self.initiation.get_mut(here) {
-                    *slot = Some(sender);
-                }
-                out.client.get_or_insert(seg.dir.sender());
+                here.initiation = Some(sender);
                 // One unanswered initiation is an attempt, not a session: evidence, no label.
-                if !self.said_initiation {
+                if !self.said_initiation && mark == Mark::NONE && message.has_own_size(seg.wire_len) {
                     self.said_initiation = true;
+                    out.client.get_or_insert(seg.dir.sender());
                     out.evidence(&INITIATION, format!("sender index {sender:#010x}"));
                 }
                 go_on
             }
-            Message::Response { receiver } => {
-                if self.initiation.get(there).copied().flatten() == Some(receiver) {
-                    out.evidence(&RESPONSE, format!("answers index {receiver:#010x}"));
-                    out.is("wireguard");
-                    self.confirmed = true;
-                    return Next::Done;
+            Message::Response { sender, receiver } => {
+                here.response = Some((sender, receiver));
+                if there.initiation != Some(receiver) {
+                    return go_on;
+                }
+                out.client = Some(seg.dir.receiver());
+                let mut detail = format!("answers index {receiver:#010x}");
+                if mark != Mark::NONE {
+                    detail.push_str(", reserved bytes in use");
+                }
+                out.evidence(&RESPONSE, detail);
+                out.is("wireguard");
+                Next::Done
+            }
+            Message::Cookie { receiver } => {
+                if there.initiation == Some(receiver) && !self.said_cookie {
+                    self.said_cookie = true;
+                    out.evidence(&COOKIE, format!("answers index {receiver:#010x}"));
                 }
                 go_on
             }
-            Message::Cookie => go_on,
-            Message::Data { receiver, counter } => {
-                let Some((index, next, run)) = self.data.get_mut(here) else { return go_on };
-                if *run > 0 && *index == receiver && counter >= *next {
-                    *run = run.saturating_add(1);
-                } else {
-                    (*index, *run) = (receiver, 1);
-                }
-                *next = counter.saturating_add(1);
-                let packets = *run;
-                if packets >= MIDSTREAM_PACKETS {
-                    out.evidence(
-                        &DATA,
-                        format!("{packets} packets to index {receiver:#010x}, counter {counter}"),
-                    );
-                    out.is("wireguard");
-                    out.basis = Basis::Midstream;
-                    return Next::Done;
-                }
-                go_on
+            Message::Data { receiver, counter, cipher } => {
+                self.on_data_message(Header { mark, receiver }, counter, cipher, seg, out)
             }
         }
     }
 }
 
 #[cfg(test)]
-pub(crate) const FIXTURES: &[crate::fixture::Fixture] = &[
-    crate::fixture::Fixture {
-        name: "handshake, then data",
-        transport: Transport::Udp,
-        payloads: &[
-            (
-                crate::Dir::ToServer,
-                &tests::with_header::<148>([1, 0, 0, 0, 0x11, 0x22, 0x33, 0x44, 9, 9, 9, 9]),
-            ),
-            (
-                crate::Dir::ToClient,
-                &tests::with_header::<92>([2, 0, 0, 0, 5, 6, 7, 8, 0x11, 0x22, 0x33, 0x44]),
-            ),
-            (crate::Dir::ToServer, &tests::with_header::<32>([4, 0, 0, 0, 5, 6, 7, 8, 0, 0, 0, 0])),
-        ],
-    },
-    crate::fixture::Fixture {
-        name: "data only",
-        transport: Transport::Udp,
-        payloads: &[
-            (crate::Dir::ToServer, &tests::with_header::<96>([4, 0, 0, 0, 5, 6, 7, 8, 100, 0, 0, 0])),
-            (crate::Dir::ToServer, &tests::with_header::<1452>([4, 0, 0, 0, 5, 6, 7, 8, 101, 0, 0, 0])),
-            (crate::Dir::ToServer, &tests::with_header::<96>([4, 0, 0, 0, 5, 6, 7, 8, 103, 0, 0, 0])),
-        ],
-    },
-];
-
+#[path = "wireguard/tests.rs"]
+mod tests;
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixture::{Fixture, drive};
-    use crate::{Dir, Side};
-
-    /// A message with these first 12 bytes; bytes 12 to 15 are zero (the counter's upper half) and the rest stands for ciphertext.
-    pub(super) const fn with_header<const N: usize>(head: [u8; 12]) -> [u8; N] {
-        let mut bytes = [0xA5; N];
-        let mut i = 0;
-        while i < 16 {
-            bytes[i] = if i < 12 { head[i] } else { 0 };
-            i += 1;
-        }
-        bytes
-    }
-
-    #[test]
-    fn an_answered_initiation_is_wireguard_and_its_sender_the_client() {
-        let got = drive::<State>(&FIXTURES[0], usize::MAX);
-        assert_eq!(got.out.label, Some("wireguard"));
-        assert_eq!(got.out.basis, Basis::Handshake);
-        assert_eq!(got.out.client, Some(Side::Src));
-    }
-
-    #[test]
-    fn growing_counters_are_wireguard_without_a_handshake() {
-        let got = drive::<State>(&FIXTURES[1], usize::MAX);
-        assert_eq!(got.out.label, Some("wireguard"));
-        assert_eq!(got.out.basis, Basis::Midstream);
-    }
-
-    #[test]
-    fn an_unanswered_initiation_is_evidence_and_no_label() {
-        let alone = Fixture { payloads: &FIXTURES[0].payloads[..1], ..FIXTURES[0] };
-        let got = drive::<State>(&alone, usize::MAX);
-        assert_eq!(got.out.label, None);
-        assert_eq!(got.out.evidence.len(), 1);
-    }
-
-    #[test]
-    fn an_answer_to_another_index_confirms_nothing() {
-        const OTHER: &[u8] = &with_header::<92>([2, 0, 0, 0, 5, 6, 7, 8, 0x11, 0x22, 0x33, 0x45]);
-        let got = drive::<State>(
-            &Fixture {
-                name: "wrong index",
-                transport: Transport::Udp,
-                payloads: &[FIXTURES[0].payloads[0], (Dir::ToClient, OTHER)],
-            },
-            usize::MAX,
-        );
-        assert_eq!(got.out.label, None);
-    }
-}
+pub(crate) use tests::FIXTURES;

@@ -1,0 +1,181 @@
+//! Conversations of the four messages; keys and ciphertext are placeholders.
+
+use super::*;
+use crate::Side as End;
+use crate::fixture::{Fixture, drive};
+
+const UP: Dir = Dir::ToServer;
+const DOWN: Dir = Dir::ToClient;
+
+/// A message with these first bytes; the rest stands for keys.
+const fn message<const N: usize>(head: [u8; 12]) -> [u8; N] {
+    let mut bytes = [0xA5; N];
+    let mut i = 0;
+    while i < head.len() {
+        bytes[i] = head[i];
+        i += 1;
+    }
+    bytes
+}
+
+/// A data packet to index 05 06 07 08 under this mark; its ciphertext depends on the counter.
+const fn data<const N: usize>(mark: [u8; 4], counter: u8) -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut i = 0;
+    while i < N {
+        bytes[i] = match i {
+            0..=3 => mark[i],
+            4..=7 => i as u8 + 1,
+            8 => counter,
+            9..=15 => 0,
+            _ => (i as u8).wrapping_mul(counter.wrapping_add(77)).wrapping_add(counter),
+        };
+        i += 1;
+    }
+    bytes
+}
+
+const OWN: [u8; 4] = [4, 0, 0, 0];
+const INIT: &[u8] = &message::<148>([1, 0, 0, 0, 0x11, 0x22, 0x33, 0x44, 9, 9, 9, 9]);
+const ANSWER: &[u8] = &message::<92>([2, 0, 0, 0, 5, 6, 7, 8, 0x11, 0x22, 0x33, 0x44]);
+const TO_RESPONDER: &[u8] = &data::<32>(OWN, 0);
+
+const fn talk(name: &'static str, payloads: &'static [(Dir, &'static [u8])]) -> Fixture<'static> {
+    Fixture { name, transport: Transport::Udp, payloads }
+}
+
+const HANDSHAKE: Fixture<'_> =
+    talk("handshake, then data", &[(UP, INIT), (DOWN, ANSWER), (UP, TO_RESPONDER)]);
+const DATA_ONLY: Fixture<'_> = talk(
+    "data only, cut to the MTU at 1452",
+    &[(UP, &data::<96>(OWN, 100)), (UP, &data::<1452>(OWN, 101)), (UP, &data::<96>(OWN, 103))],
+);
+/// The initiator's index is the data's here.
+const RESPONDER_ALONE: Fixture<'_> = talk(
+    "the responder's side alone",
+    &[(DOWN, &message::<92>([2, 0, 0, 0, 0xA, 0xB, 0xC, 0xD, 5, 6, 7, 8])), (DOWN, &data::<32>(OWN, 0))],
+);
+const LONGER: Fixture<'_> = talk(
+    "a service with a longer handshake",
+    &[
+        (UP, &message::<204>([1, 0, 0, 0, 0x11, 0x22, 0x33, 0x44, 9, 9, 9, 9])),
+        (DOWN, &message::<100>([2, 0, 0, 0, 5, 6, 7, 8, 0x11, 0x22, 0x33, 0x44])),
+    ],
+);
+const RESERVED: Fixture<'_> = talk(
+    "a service that uses the reserved bytes",
+    &[
+        (UP, &message::<148>([1, 7, 8, 9, 0x11, 0x22, 0x33, 0x44, 9, 9, 9, 9])),
+        (DOWN, &message::<92>([2, 7, 8, 9, 5, 6, 7, 8, 0x11, 0x22, 0x33, 0x44])),
+    ],
+);
+const MARKED: Fixture<'_> = talk(
+    "type byte with upper bits set",
+    &[
+        (DOWN, &message::<100>([0xC2, 2, 0x78, 0, 5, 6, 7, 8, 1, 1, 1, 1])),
+        (UP, &data::<96>([0xC4, 2, 0x78, 0], 1)),
+    ],
+);
+
+pub(crate) const FIXTURES: &[Fixture<'_>] =
+    &[HANDSHAKE, DATA_ONLY, RESPONDER_ALONE, LONGER, RESERVED, MARKED];
+
+#[test]
+fn every_conversation_is_wireguard() {
+    for fixture in FIXTURES {
+        let got = drive::<State>(fixture, usize::MAX);
+        assert_eq!(got.out.label, Some("wireguard"), "{}", fixture.name);
+        let data_only = fixture.name == DATA_ONLY.name;
+        let expected = if data_only { (Basis::Midstream, None) } else { (Basis::Handshake, Some(End::Src)) };
+        assert_eq!((got.out.basis, got.out.client), expected, "{}", fixture.name);
+    }
+}
+
+#[test]
+fn an_unanswered_initiation_is_evidence_and_no_label() {
+    let got = drive::<State>(&Fixture { payloads: &[(UP, INIT), (UP, INIT)], ..HANDSHAKE }, usize::MAX);
+    assert_eq!(got.out.label, None);
+    assert_eq!(got.out.evidence.len(), 1);
+}
+
+#[test]
+fn an_initiation_put_off_with_a_cookie_is_evidence_and_no_label() {
+    const REPLY: &[u8] = &message::<64>([3, 0, 0, 0, 0x11, 0x22, 0x33, 0x44, 7, 7, 7, 7]);
+    let got = drive::<State>(&Fixture { payloads: &[(UP, INIT), (DOWN, REPLY)], ..HANDSHAKE }, usize::MAX);
+    assert_eq!(got.out.label, None);
+    assert_eq!(got.out.evidence[1].kind.name, "wireguard.cookie");
+}
+
+#[test]
+fn an_answer_to_another_index_confirms_nothing() {
+    const OTHER: &[u8] = &message::<92>([2, 0, 0, 0, 5, 6, 7, 8, 0x11, 0x22, 0x33, 0x45]);
+    let got = drive::<State>(&Fixture { payloads: &[(UP, INIT), (DOWN, OTHER)], ..HANDSHAKE }, usize::MAX);
+    assert_eq!(got.out.label, None);
+}
+
+fn label_of(packets: &[Vec<u8>]) -> Option<&'static str> {
+    let payloads: Vec<_> = packets.iter().map(|p| (UP, &p[..])).collect();
+    drive::<State>(&Fixture { payloads: &payloads, ..HANDSHAKE }, usize::MAX).out.label
+}
+
+#[test]
+fn sizes_off_the_lattice_need_a_longer_run() {
+    let unpadded: Vec<_> = (0..8).map(|i| data::<93>(OWN, i).to_vec()).collect();
+    let mixed: Vec<_> = unpadded.iter().map(|p| [p, &vec![0; usize::from(p[8]) % 3][..]].concat()).collect();
+    assert_eq!(label_of(&mixed[..7]), None);
+    assert_eq!(label_of(&mixed), Some("wireguard"));
+}
+
+#[test]
+fn a_counter_that_stands_still_or_a_constant_body_is_not_wireguard() {
+    assert_eq!(label_of(&vec![data::<96>(OWN, 5).to_vec(); 20]), None);
+    let constant: Vec<_> = (0..20).map(|i| [&data::<96>(OWN, i)[..16], &[7; 80]].concat()).collect();
+    assert_eq!(label_of(&constant), None);
+}
+
+#[test]
+fn a_packet_that_was_overtaken_and_a_new_index_are_borne() {
+    let packets = [100, 102, 101, 103].map(|i| data::<96>(OWN, i).to_vec());
+    assert_eq!(label_of(&packets), Some("wireguard"));
+    let mut rekeyed = [100, 101, 0, 1, 2].map(|i| data::<96>(OWN, i).to_vec());
+    for packet in &mut rekeyed[2..] {
+        packet[4] = 0x99;
+    }
+    assert_eq!(label_of(&rekeyed), Some("wireguard"));
+}
+
+#[test]
+fn discovery_packets_between_are_borne() {
+    let disco = b"TS\xf0\x9f\x92\xac discovery".to_vec();
+    let packets = [
+        data::<96>(OWN, 1).to_vec(),
+        disco.clone(),
+        data::<96>(OWN, 2).to_vec(),
+        disco,
+        data::<96>(OWN, 3).to_vec(),
+    ];
+    assert_eq!(label_of(&packets), Some("wireguard"));
+}
+
+#[test]
+fn an_ike_cookie_that_looks_like_a_marked_data_packet_is_not_taken() {
+    const IKE: &[u8] = b"\xc4\x11\x22\x33\x44\x55\x66\x77\0\0\0\0\0\0\0\0\x21\x20\x22\x08\0\0\0\0\0\0\0\x24\0\0\0\x08\0\0\0\0";
+    let got = drive::<State>(&Fixture { payloads: &[(UP, IKE), (DOWN, IKE)], ..HANDSHAKE }, usize::MAX);
+    assert!(!got.mine);
+}
+
+#[test]
+fn a_dns_query_of_a_cookie_replys_size_is_not_taken() {
+    const QUERY: &[u8] = &{
+        let mut query = [b'a'; 64];
+        let head = *b"\x03\0\x01\0\0\x01\0\0\0\0\0\0\x2e";
+        let mut i = 0;
+        while i < head.len() {
+            query[i] = head[i];
+            i += 1;
+        }
+        query
+    };
+    let got = drive::<State>(&Fixture { payloads: &[(UP, QUERY)], ..HANDSHAKE }, usize::MAX);
+    assert!(!got.mine);
+}
