@@ -145,6 +145,13 @@ impl<K: Key> Table<K> {
         (entry, *self.births.at(at as usize))
     }
 
+    /// Fetches what closing `at` will touch.
+    #[inline]
+    pub fn prefetch_close(&self, at: Found) {
+        self.births.prefetch(at as usize);
+        self.index.prefetch(self.entries.at(at as usize).key.hash(&self.hasher));
+    }
+
     /// A shard without flows gives its chunks back to all.
     pub fn release_if_empty(&mut self, shard: u8) {
         let shard = &mut self.shards[usize::from(shard)];

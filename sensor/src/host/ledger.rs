@@ -1,6 +1,6 @@
 //! The ledger: evidence a host and peer, and the findings it adds up to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -38,6 +38,8 @@ pub struct Context<'a> {
 #[derive(Debug, Default)]
 struct Host {
     findings: BTreeMap<(FindingKind, IpAddr, Option<&'static str>), Finding>,
+    /// Bytes over the border in flows that ended since evidence first spoke of it.
+    bytes: u64,
     /// Bytes through each egress (label, peer).
     egress: BTreeMap<(&'static str, IpAddr), u64>,
     /// Labelled sessions that ended.
@@ -72,8 +74,6 @@ pub struct HostRecord {
 pub struct Ledger {
     weights: Arc<Weights>,
     hosts: BTreeMap<IpAddr, Host>,
-    /// Bytes over the border by inner host, of flows that ended.
-    bytes: HashMap<IpAddr, u64>,
     /// Hosts left out at the bound.
     pub hosts_dropped: u64,
 }
@@ -82,7 +82,7 @@ impl Ledger {
     /// An empty ledger.
     #[must_use]
     pub fn new(weights: Weights) -> Self {
-        Self { weights: Arc::new(weights), hosts: BTreeMap::new(), bytes: HashMap::new(), hosts_dropped: 0 }
+        Self { weights: Arc::new(weights), hosts: BTreeMap::new(), hosts_dropped: 0 }
     }
 
     /// The weights in force.
@@ -134,8 +134,9 @@ impl Ledger {
 
     /// Bytes over the border.
     pub fn bytes(&mut self, row: &HostBytes) {
-        if self.bytes.len() < MAX_HOSTS || self.bytes.contains_key(&row.host) {
-            *self.bytes.entry(row.host).or_default() += row.bytes;
+        // Counted from the moment evidence speaks of a host: a share of what it has exchanged since.
+        if let Some(host) = self.hosts.get_mut(&row.host) {
+            host.bytes += row.bytes;
         }
     }
 
@@ -347,7 +348,7 @@ impl Ledger {
                     .map_or_else(|| self.weights.prior("remote_control"), |f| f.score(&self.weights)),
                 findings,
                 egress: host.egress.iter().map(|((label, peer), bytes)| (*label, *peer, *bytes)).collect(),
-                bytes: self.bytes.get(ip).copied().unwrap_or(0),
+                bytes: host.bytes,
                 sessions: host.sessions,
                 tools: host.tools.iter().map(|(t, n)| (*t, *n)).collect(),
                 active_hours: (0..24u8).filter(|h| host.hours & 1 << h != 0).collect(),

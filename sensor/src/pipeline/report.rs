@@ -117,6 +117,6 @@ pub struct Report {
     pub names: Vec<Learned>,
     /// Flows that ended; without flow records only those that matter to findings.
     pub ended: Vec<Ended>,
-    /// Bytes over the border of all flows that ended.
+    /// Bytes over the border of all flows that ended; a host may stand in several rows.
     pub host_bytes: Vec<HostBytes>,
 }

@@ -4,9 +4,7 @@
 //! Packets are taken in batches: hash and fetch every bucket, then fetch every entry, then update, so that a batch waits for
 //! memory once and not once a packet.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
 
 use farend_analyzers::{Dir, Side, Transport};
 
@@ -30,6 +28,8 @@ const SPOKES: u64 = 16;
 const DUPLICATE_NS: i64 = 1_000_000;
 /// When a shard is full, this part of it makes way at once, so that the walk is paid by many new flows.
 const EVICT_PART: u32 = 8;
+/// Closing flows are fetched this many ahead.
+const CLOSE_AHEAD: usize = 8;
 /// A port below this is given to services (RFC 6335).
 const SYSTEM_PORTS: u16 = 1_024;
 /// From here on ports are dynamic (Linux's default range begins lower than RFC 6335's 49,152).
@@ -83,7 +83,6 @@ pub struct Worker {
     v4: Table<Key4>,
     v6: Table<Key6>,
     core: Core,
-    hashes: [u64; STEP],
 }
 
 /// Everything but the tables, so that both address families share one code.
@@ -95,7 +94,6 @@ struct Core {
     verdicts: Vec<Option<Box<Verdict>>>,
     free_verdicts: Vec<u32>,
     report: Report,
-    host_bytes: HashMap<IpAddr, u64>,
     counters: Counters,
     swept_to: Option<u64>,
     private_seen: bool,
@@ -116,58 +114,77 @@ impl Worker {
                 verdicts: Vec::new(),
                 free_verdicts: Vec::new(),
                 report: Report::default(),
-                host_bytes: HashMap::new(),
                 counters: Counters::default(),
                 swept_to: None,
                 private_seen: false,
                 config,
             },
-            hashes: [0; STEP],
         })
     }
 
-    /// Takes a batch.
+    /// Takes a batch. While one step of it is updated, the buckets of the next are already on their way.
     pub fn packets(&mut self, units: &Units) {
         let region = units.region.bytes();
-        for step in units.list.chunks(STEP) {
-            for (unit, hash) in step.iter().zip(&mut self.hashes) {
-                *hash = match unit.packet.addrs {
-                    Addrs::V4 { src, dst } => {
-                        let hash = self.v4.hash(&key4(&unit.packet, src, dst).0);
-                        self.v4.prefetch_bucket(hash);
-                        hash
-                    }
-                    Addrs::V6 { src, dst } => {
-                        let hash = self.v6.hash(&key6(&unit.packet, src, dst).0);
-                        self.v6.prefetch_bucket(hash);
-                        hash
-                    }
-                };
+        let mut steps = units.list.chunks(STEP);
+        let Some(mut step) = steps.next() else { return };
+        let mut hashes = [0; STEP];
+        self.fetch_buckets(step, &mut hashes);
+        loop {
+            self.fetch_entries(step, &hashes);
+            let next = steps.next();
+            let mut next_hashes = [0; STEP];
+            if let Some(next) = next {
+                self.fetch_buckets(next, &mut next_hashes);
             }
-            for (unit, hash) in step.iter().zip(&self.hashes) {
-                match unit.packet.addrs {
-                    Addrs::V4 { .. } => self.v4.prefetch_entry(*hash),
-                    Addrs::V6 { .. } => self.v6.prefetch_entry(*hash),
+            for (unit, hash) in step.iter().zip(hashes) {
+                self.packet(unit, hash, units.payload(unit, region));
+            }
+            let Some(next) = next else { return };
+            (step, hashes) = (next, next_hashes);
+        }
+    }
+
+    #[inline]
+    fn fetch_buckets(&self, step: &[Unit], hashes: &mut [u64; STEP]) {
+        for (unit, hash) in step.iter().zip(hashes) {
+            match unit.packet.addrs {
+                Addrs::V4 { src, dst } => {
+                    *hash = self.v4.hash(&key4(&unit.packet, src, dst).0);
+                    self.v4.prefetch_bucket(*hash);
+                }
+                Addrs::V6 { src, dst } => {
+                    *hash = self.v6.hash(&key6(&unit.packet, src, dst).0);
+                    self.v6.prefetch_bucket(*hash);
                 }
             }
-            for (i, unit) in step.iter().enumerate() {
-                let hash = self.hashes[i];
-                let payload = units.payload(unit, region);
-                match unit.packet.addrs {
-                    Addrs::V4 { src, dst } => {
-                        let (key, from) = key4(&unit.packet, src, dst);
-                        if !self.core.known(&mut self.v4, hash, &key, from, unit, payload) {
-                            self.open(unit);
-                            self.core.opened(&mut self.v4, hash, key, from, unit, payload);
-                        }
-                    }
-                    Addrs::V6 { src, dst } => {
-                        let (key, from) = key6(&unit.packet, src, dst);
-                        if !self.core.known(&mut self.v6, hash, &key, from, unit, payload) {
-                            self.open(unit);
-                            self.core.opened(&mut self.v6, hash, key, from, unit, payload);
-                        }
-                    }
+        }
+    }
+
+    #[inline]
+    fn fetch_entries(&self, step: &[Unit], hashes: &[u64; STEP]) {
+        for (unit, hash) in step.iter().zip(hashes) {
+            match unit.packet.addrs {
+                Addrs::V4 { .. } => self.v4.prefetch_entry(*hash),
+                Addrs::V6 { .. } => self.v6.prefetch_entry(*hash),
+            }
+        }
+    }
+
+    #[inline]
+    fn packet(&mut self, unit: &Unit, hash: u64, payload: &[u8]) {
+        match unit.packet.addrs {
+            Addrs::V4 { src, dst } => {
+                let (key, from) = key4(&unit.packet, src, dst);
+                if !self.core.known(&mut self.v4, hash, &key, from, unit, payload) {
+                    self.open(unit);
+                    self.core.opened(&mut self.v4, hash, key, from, unit, payload);
+                }
+            }
+            Addrs::V6 { src, dst } => {
+                let (key, from) = key6(&unit.packet, src, dst);
+                if !self.core.known(&mut self.v6, hash, &key, from, unit, payload) {
+                    self.open(unit);
+                    self.core.opened(&mut self.v6, hash, key, from, unit, payload);
                 }
             }
         }
@@ -558,8 +575,11 @@ impl Core {
                 (now_ns.saturating_sub(hot.last_ns) > seconds * SECOND_NS).then_some((at, end))
             })
             .collect();
-        for (at, end) in due {
-            self.end(table, shard, at, end);
+        for (i, (at, end)) in due.iter().enumerate() {
+            if let Some((ahead, _)) = due.get(i + CLOSE_AHEAD) {
+                table.prefetch_close(*ahead);
+            }
+            self.end(table, shard, *at, *end);
         }
         table.release_if_empty(shard);
     }
@@ -600,7 +620,11 @@ impl Core {
         let inside = [home.holds(ends[0], self.private_seen), home.holds(ends[1], self.private_seen)];
         for (n, host) in ends.into_iter().enumerate() {
             if inside[n] && home.is_outside(ends[1 - n]) {
-                *self.host_bytes.entry(host).or_default() += hot.bytes[0] + hot.bytes[1];
+                let bytes = hot.bytes[0] + hot.bytes[1];
+                match self.report.host_bytes.last_mut() {
+                    Some(row) if row.host == host => row.bytes += bytes,
+                    _ => self.report.host_bytes.push(HostBytes { host, bytes }),
+                }
             }
         }
         let matters = verdict.as_ref().is_some_and(|v| v.labels.label.is_some() || !v.evidence.is_empty())
@@ -617,8 +641,6 @@ impl Core {
         let mut report = std::mem::take(&mut self.report);
         report.tick = tick.number;
         report.ended.sort_unstable_by_key(|e| (e.flow.birth.input, e.flow.birth.number, e.flow.birth.layer));
-        report.host_bytes = self.host_bytes.drain().map(|(host, bytes)| HostBytes { host, bytes }).collect();
-        report.host_bytes.sort_unstable();
         report
     }
 }

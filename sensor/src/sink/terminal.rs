@@ -177,9 +177,18 @@ fn findings(out: &mut String, story: &Story<'_>, style: Style) -> std::fmt::Resu
         let of_host: Vec<&Finding> = findings.iter().copied().filter(|f| f.host == host).collect();
         for f in &of_host {
             // The same session seen under a weaker claim needs no second telling.
-            let told = of_host.iter().take_while(|g| !std::ptr::eq(**g, **f)).any(|g| g.peer == f.peer && g.flow.id == f.flow.id);
+            let told = of_host
+                .iter()
+                .take_while(|g| !std::ptr::eq(**g, *f))
+                .any(|g| g.peer == f.peer && g.flow.id == f.flow.id);
             if told && !style.verbose {
-                writeln!(out, "    {} {}  {}  the same session", style.severity(f.severity()), f.kind.as_str(), f.id())?;
+                writeln!(
+                    out,
+                    "    {} {}  {}  the same session",
+                    style.severity(f.severity()),
+                    f.kind.as_str(),
+                    f.id()
+                )?;
             } else {
                 finding(out, f, weights, story, style)?;
             }

@@ -28,7 +28,8 @@ pub(super) fn client(number: u32) -> Vec<u8> {
     let mut extensions = extension(0, &vec16(&sni));
     extensions.extend(extension(10, &vec16(&[0, 29, 0, 23])));
     extensions.extend(extension(13, &vec16(&[4, 3, 8, 4, 4, 1])));
-    extensions.extend(extension(16, &vec16(&[2, b'h', b'2', 8, b'h', b't', b't', b'p', b'/', b'1', b'.', b'1'])));
+    extensions
+        .extend(extension(16, &vec16(&[2, b'h', b'2', 8, b'h', b't', b't', b'p', b'/', b'1', b'.', b'1'])));
     extensions.extend(extension(43, &[4, 3, 4, 3, 3]));
     let mut share = vec![0, 29];
     share.extend(vec16(&[0x5A; 32]));

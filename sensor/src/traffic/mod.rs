@@ -137,26 +137,40 @@ fn elephant<W: Write>(pcap: &mut Pcap<W>, packets: u64, mut random: Random) -> i
     let server_hello = hello::server_flight();
     let mut micros = 0;
     for i in 0..packets {
-        let at = if i < 8 * ELEPHANTS as u64 { (i % ELEPHANTS as u64) as usize } else { random.below(ELEPHANTS as u64) as usize };
+        let at = if i < 8 * ELEPHANTS as u64 {
+            (i % ELEPHANTS as u64) as usize
+        } else {
+            random.below(ELEPHANTS as u64) as usize
+        };
         let ends = Ends::of(at as u32);
         let client_hello = hello::client(at as u32);
         let hello_end = 1 + client_hello.len() as u32;
         let connection = &mut connections[at];
         micros += 12; // 1,514 bytes at 1 Gbit/s
-        let mut segment =
-            Segment { ends, up: true, flags: flag::ACK, seq: hello_end, ack: 1, id: i as u16, payload: &[], fill: 0 };
+        let mut segment = Segment {
+            ends,
+            up: true,
+            flags: flag::ACK,
+            seq: hello_end,
+            ack: 1,
+            id: i as u16,
+            payload: &[],
+            fill: 0,
+        };
         match connection.step {
             0 => (segment.flags, segment.seq, segment.ack) = (flag::SYN, 0, 0),
             1 => (segment.up, segment.flags, segment.seq) = (false, flag::SYN | flag::ACK, 0),
             2 => segment.seq = 1,
             3 => (segment.seq, segment.payload) = (1, &client_hello),
             4 => {
-                (segment.up, segment.seq, segment.ack, segment.payload) = (false, 1, hello_end, &server_hello);
+                (segment.up, segment.seq, segment.ack, segment.payload) =
+                    (false, 1, hello_end, &server_hello);
                 connection.sent = 1 + server_hello.len() as u32;
             }
             n if n % ACK_EVERY == 0 => segment.ack = connection.sent,
             _ => {
-                (segment.up, segment.seq, segment.ack, segment.fill) = (false, connection.sent, hello_end, FULL);
+                (segment.up, segment.seq, segment.ack, segment.fill) =
+                    (false, connection.sent, hello_end, FULL);
                 connection.sent = connection.sent.wrapping_add(FULL);
             }
         }
@@ -186,7 +200,9 @@ mod tests {
     fn elephants_begin_with_a_handshake_and_fill_their_frames() {
         let mut out = Vec::new();
         generate(Workload::Elephant, 30_000, 1, &mut out).expect("memory");
-        assert!(out.windows(12).any(|w| w == b"host0.bench."[..].as_ref() || w == b"host7.bench."[..].as_ref()));
+        assert!(
+            out.windows(12).any(|w| w == b"host0.bench."[..].as_ref() || w == b"host7.bench."[..].as_ref())
+        );
         assert!(out.len() > 20_000_000 / 2);
     }
 }

@@ -21,8 +21,8 @@ use crate::host::{Finding, HostRecord, Weights};
 use crate::pipeline::{Ended, Far};
 use ours::{Account, AlertPart, Egress, EvidenceLine, FlowPart, HostLine, HostPart};
 use protocol::{DnsRecord, HttpRecord, SshRecord, TlsRecord};
-pub use tuple::{community_id, proto_name};
 use tuple::Tuple;
+pub use tuple::{community_id, proto_name};
 
 /// Which records are wanted.
 #[derive(Clone, Copy, Debug)]
