@@ -151,12 +151,15 @@ mod tests {
     use flate2::write::{DeflateEncoder, GzEncoder};
     use std::io::Write;
 
-    fn write(name: &str, bytes: &[u8]) -> std::path::PathBuf {
-        let dir = std::env::temp_dir().join(format!("farend-archive-{}", std::process::id()));
+    /// Opens `bytes` as a file of that name.
+    fn open_bytes(name: &str, bytes: &[u8]) -> Vec<Member> {
+        let dir = std::env::temp_dir().join(format!("farend-archive-{name}-{}", std::process::id()));
         fs::create_dir_all(&dir).expect("temporary folder");
         let path = dir.join(name);
         fs::write(&path, bytes).expect("temporary file");
-        path
+        let opened = open(&path);
+        let _ = fs::remove_dir_all(&dir);
+        opened.expect(name)
     }
 
     fn tar_of(name: &str, content: &[u8]) -> Vec<u8> {
@@ -209,7 +212,7 @@ mod tests {
             ("asn.tgz", gzip(&tar_of("package/asn-ipv4.csv", &content))),
             ("asn.whl", zip_of("package/asn-ipv4.csv", &content)),
         ] {
-            let members = open(&write(file, &bytes)).expect(file);
+            let members = open_bytes(file, &bytes);
             assert_eq!(members.len(), 1, "{file}");
             assert_eq!(members[0].file_name(), "asn-ipv4.csv");
             assert!(members[0].shown.ends_with(&format!("{file}:package/asn-ipv4.csv")));
@@ -220,7 +223,7 @@ mod tests {
     #[test]
     fn a_plain_or_gzipped_file_is_its_own_only_member() {
         for (file, bytes) in [("list.txt", b"192.0.2.1\n".to_vec()), ("list.txt.gz", gzip(b"192.0.2.1\n"))] {
-            let members = open(&write(file, &bytes)).expect(file);
+            let members = open_bytes(file, &bytes);
             assert_eq!((members[0].file_name(), &members[0].bytes[..]), ("list.txt", &b"192.0.2.1\n"[..]));
         }
     }

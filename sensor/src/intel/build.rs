@@ -83,11 +83,11 @@ pub fn build(inputs: &BuildInputs, out: &mut impl Write) -> Result<BuildReport, 
 pub(super) fn database(inputs: &BuildInputs) -> Result<(Vec<u8>, BuildReport), Error> {
     let own_rules;
     let (rules, rules_name) = match &inputs.classes {
-        None => (Rules::embedded(), "farend class table".to_owned()),
+        None => (Rules::embedded(), "asn-classes.toml".to_owned()),
         Some(path) => {
             let text = fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
             own_rules = Rules::parse(&text, &path.display().to_string())?;
-            (&own_rules, path.display().to_string())
+            (&own_rules, path.file_name().unwrap_or_default().to_string_lossy().into_owned())
         }
     };
     let mut sources = Vec::new();

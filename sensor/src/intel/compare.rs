@@ -144,9 +144,11 @@ mod tests {
 
     #[test]
     fn a_hoster_listed_as_isp_shows_as_a_disagreement() {
-        let dir = std::env::temp_dir().join(format!("farend-compare-{}", std::process::id()));
-        std::fs::write(&dir, "# class: isp\n24940\n7922\n").expect("temporary file");
-        let text = compare_text(&[&dir], None).expect("valid");
+        let list = std::env::temp_dir().join(format!("farend-compare-{}", std::process::id()));
+        fs::write(&list, "# class: isp\n24940\n7922\n").expect("temporary file");
+        let compared = compare_text(&[&list], None);
+        let _ = fs::remove_file(&list);
+        let text = compared.expect("valid");
         assert!(text.contains("2 listed as isp, 2 announce addresses"), "{text}");
         assert!(text.contains("AS24940 Hetzner Online GmbH: hosting"), "{text}");
         assert!(!text.contains("AS7922"), "{text}");

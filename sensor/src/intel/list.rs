@@ -22,15 +22,18 @@ pub(super) struct List {
     pub(super) basis: Arc<str>,
     pub(super) info: SourceInfo,
     pub(super) skipped: Skipped,
-    v4: Ranges<()>,
-    v6: Ranges<()>,
+    v4: Ranges<Entry>,
+    v6: Ranges<Entry>,
 }
+
+/// First and last address of a line; kept with each piece of it, for a line inside another one stands for itself.
+type Entry = (u128, u128);
 
 impl List {
     /// Reads a list. `shown` is the file for messages, `name` its last part, `modified` its date if it states none.
     pub(super) fn parse(shown: &str, name: &str, text: &str, modified: Option<Date>) -> Result<Self, Error> {
         let mut header = Header::default();
-        let mut ranges: [Vec<Range<()>>; 2] = [Vec::new(), Vec::new()];
+        let mut ranges: [Vec<Range<Entry>>; 2] = [Vec::new(), Vec::new()];
         let mut skipped = Skipped::default();
         for (index, line) in text.lines().enumerate() {
             let (content, comment) = match line.find(['#', ';']) {
@@ -38,12 +41,12 @@ impl List {
                 None => (line, ""),
             };
             header.read(comment).map_err(|what| Error::format(shown, Place::Line(index + 1), what))?;
-            match entry(content) {
-                Entry::Nothing => {}
-                Entry::Range { v4, first, last } => {
-                    ranges[usize::from(!v4)].push(Range { first, last, value: () });
+            match line_content(content) {
+                Content::Nothing => {}
+                Content::Range { v4, first, last } => {
+                    ranges[usize::from(!v4)].push(Range { first, last, value: (first, last) });
                 }
-                Entry::Malformed => skipped.add(shown, index + 1, "not an address, prefix or range"),
+                Content::Malformed => skipped.add(shown, index + 1, "not an address, prefix or range"),
             }
         }
         let records: usize = ranges.iter().map(Vec::len).sum();
@@ -80,10 +83,10 @@ impl List {
         Ok(Self { class, basis: basis.into(), info, skipped, v4, v6 })
     }
 
-    /// The largest prefix around `ip` that the list covers.
+    /// The largest prefix around `ip` inside the narrowest line that covers it.
     pub(super) fn lookup(&self, ip: IpAddr) -> Option<Net> {
         let ranges = if ip.is_ipv4() { &self.v4 } else { &self.v6 };
-        ranges.find(to_number(ip)).map(|range| Net::around(ip, range.first, range.last))
+        ranges.find(to_number(ip)).map(|range| Net::around(ip, range.value.0, range.value.1))
     }
 }
 
@@ -113,29 +116,29 @@ impl Header {
     }
 }
 
-enum Entry {
+enum Content {
     Nothing,
     Range { v4: bool, first: u128, last: u128 },
     Malformed,
 }
 
-fn entry(content: &str) -> Entry {
+fn line_content(content: &str) -> Content {
     let mut words = content.split([' ', '\t', ',']).filter(|word| !word.is_empty());
     let word = match words.next() {
-        None | Some("ExitNode" | "Published" | "LastStatus") => return Entry::Nothing,
+        None | Some("ExitNode" | "Published" | "LastStatus") => return Content::Nothing,
         Some("ExitAddress") => words.next().unwrap_or_default(),
         Some(word) => word,
     };
     if let Ok(net) = word.parse::<Net>() {
         let (first, last) = net.span();
-        return Entry::Range { v4: net.addr().is_ipv4(), first, last };
+        return Content::Range { v4: net.addr().is_ipv4(), first, last };
     }
     let ends = word.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
     match ends {
         Some((a, b)) if IpAddr::is_ipv4(&a) == IpAddr::is_ipv4(&b) && a <= b => {
-            Entry::Range { v4: a.is_ipv4(), first: to_number(a), last: to_number(b) }
+            Content::Range { v4: a.is_ipv4(), first: to_number(a), last: to_number(b) }
         }
-        _ => Entry::Malformed,
+        _ => Content::Malformed,
     }
 }
 

@@ -140,6 +140,10 @@ impl Intel {
             }
             return Ok(());
         }
+        if name.ends_with(".mmdb") {
+            let what = "no MaxMind-format database: its metadata is missing, is the file cut off?";
+            return Err(Error::format(shown, Place::File, what));
+        }
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let what = "neither a MaxMind-format database nor text";
             Error::format(&shown, Place::Byte(error.valid_up_to()), what)
@@ -334,4 +338,64 @@ fn is_mmdb(bytes: &[u8]) -> bool {
 fn modified(path: &Path) -> Option<Date> {
     let since = std::fs::metadata(path).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     Some(Date::from_unix(since.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_database_was_built_with_the_class_table_beside_it() {
+        let rules = rules::Rules::embedded();
+        let mut checked = 0;
+        for (record, net) in EMBEDDED.records() {
+            let Some(expected) = record.asn.and_then(|asn| rules.by_table(asn)) else { continue };
+            if !record.prefix_class {
+                assert_eq!(
+                    (record.class, &*record.basis),
+                    (expected.class, expected.basis.as_str()),
+                    "AS{} ({net}): run `farend intel build` again after a change of asn-classes.toml",
+                    record.asn.unwrap_or_default()
+                );
+                checked += 1;
+            }
+        }
+        assert!(checked > 10_000, "only {checked} prefixes are of an AS in the table");
+    }
+
+    #[test]
+    fn the_embedded_database_is_well_formed_and_small() {
+        assert!(PACKED.len() <= 4 << 20, "{} bytes", PACKED.len());
+        let bytes = pack::unpack(PACKED).expect("unpacks");
+        maxminddb::Reader::from_source(bytes).expect("opens").verify().expect("every node and record");
+    }
+
+    #[test]
+    fn a_later_database_replaces_the_as_but_not_what_is_known_of_the_prefix() {
+        let record = |asn, class, basis: &str, prefix_class| Record {
+            asn: Some(asn),
+            as_org: Some("Org".into()),
+            country: None,
+            class,
+            basis: basis.into(),
+            prefix_class,
+        };
+        let net: Net = "192.0.2.0/24".parse().expect("a prefix");
+        for (earlier, later, class, basis) in [
+            // Another AS: its class.
+            ((1, Class::Hosting, "a", false), (2, Class::Isp, "b", false), Class::Isp, "b"),
+            // The same AS, known by way of it both times: the earlier answer rests on more.
+            ((1, Class::Hosting, "a", false), (1, Class::Unknown, "b", false), Class::Hosting, "a"),
+            ((1, Class::Unknown, "a", false), (1, Class::Isp, "b", false), Class::Isp, "b"),
+            // A class of the prefix stands against one of the AS, and gives way to another of the prefix.
+            ((1, Class::Tor, "a", true), (2, Class::Isp, "b", false), Class::Tor, "a"),
+            ((1, Class::Tor, "a", true), (1, Class::Vpn, "b", true), Class::Vpn, "b"),
+        ] {
+            let mut answer = Answer::new();
+            answer.set(&record(earlier.0, earlier.1, earlier.2, earlier.3), net);
+            answer.lay_over(&record(later.0, later.1, later.2, later.3), net);
+            assert_eq!(answer.far_end.asn, Some(later.0));
+            assert_eq!((answer.far_end.class, &*answer.far_end.class_basis), (class, basis));
+        }
+    }
 }

@@ -23,39 +23,37 @@ impl<T: Copy + PartialEq> Ranges<T> {
         // Stable, and reversed within equal ranges by opening them in order: the last one opened is on top.
         input.sort_by(|a, b| a.first.cmp(&b.first).then(b.last.cmp(&a.last)));
         let mut out = Self { sorted: Vec::with_capacity(input.len()), clipped: 0 };
-        // Ranges that contain the sweep position, the one that wins on top, and where its next piece begins.
+        // Ranges that contain the sweep position, the one that wins on top, and where its next piece begins: `None`
+        // once the last address of the space is given away.
         let mut open: Vec<Range<T>> = Vec::new();
-        let mut at = 0_u128;
+        let mut at = Some(0);
         for next in input {
-            out.close_until(&mut open, &mut at, next.first);
+            while let Some(done) = open.pop_if(|top| top.last < next.first) {
+                at = out.close(done, at);
+            }
             if let Some(covered) = open.last() {
                 out.clipped += 1;
-                if next.first > at {
+                if let Some(at) = at.filter(|&at| at < next.first) {
                     out.push(at, next.first - 1, covered.value);
                 }
             }
-            at = next.first;
+            at = Some(next.first);
             open.push(next);
         }
-        while let Some(top) = open.last().copied() {
-            out.close_top(&mut open, &mut at, top);
+        while let Some(done) = open.pop() {
+            at = out.close(done, at);
         }
         out
     }
 
-    fn close_until(&mut self, open: &mut Vec<Range<T>>, at: &mut u128, position: u128) {
-        while let Some(top) = open.last().copied().filter(|top| top.last < position) {
-            self.close_top(open, at, top);
+    /// Gives `done` what is left of it from `at` on; returns where the one below it goes on.
+    fn close(&mut self, done: Range<T>, at: Option<u128>) -> Option<u128> {
+        let at = at?;
+        if at > done.last {
+            return Some(at);
         }
-    }
-
-    fn close_top(&mut self, open: &mut Vec<Range<T>>, at: &mut u128, top: Range<T>) {
-        open.pop();
-        if *at <= top.last {
-            self.push(*at, top.last, top.value);
-            // At the end of the number space nothing can follow.
-            *at = top.last.saturating_add(1);
-        }
+        self.push(at, done.last, done.value);
+        done.last.checked_add(1)
     }
 
     fn push(&mut self, first: u128, last: u128, value: T) {
