@@ -18,9 +18,11 @@ pub const VERSION_2: u32 = 0x6B33_43CF;
 const DRAFT: u32 = 0xFF00_0000;
 /// First and last draft whose long header is that of RFC 9000.
 const DRAFTS: std::ops::RangeInclusive<u32> = DRAFT | 22..=DRAFT | 34;
-/// Google's Q050, T050, T051 and Facebook's mvfst: RFC 8999's header around handshakes that are not read here.
-const OTHERS: [u32; 7] =
-    [0x5130_3530, 0x5430_3530, 0x5430_3531, 0xFACE_B001, 0xFACE_B002, 0xFACE_B003, 0xFACE_B00E];
+/// Google's Q050 and T051, whose keys are not known here; Facebook's mvfst of drafts 22 and 27, the latter with that draft's keys.
+const Q050: u32 = 0x5130_3530;
+const T051: u32 = 0x5430_3531;
+const MVFST_22: u32 = 0xFACE_B001;
+const MVFST_27: u32 = 0xFACE_B002;
 
 /// Salts of Initial keys: RFC 9001 section 5.2 (also drafts 33 and 34), RFC 9369 section 3.3.1, drafts 29 to 32, drafts 23 to 28.
 const SALT_V1: [u8; 20] = [
@@ -85,9 +87,8 @@ impl<'a> LongHeader<'a> {
         let whole = r.rest();
         let mut at = Reader::new(whole);
         let (first, version) = (at.u8()?, at.u32()?);
-        let known = matches!(version, VERSION_1 | VERSION_2)
-            || DRAFTS.contains(&version)
-            || OTHERS.contains(&version);
+        let known = matches!(version, VERSION_1 | VERSION_2 | Q050 | T051 | MVFST_22 | MVFST_27)
+            || DRAFTS.contains(&version);
         if first & 0xC0 != 0xC0 || !known {
             return Ok(None);
         }
@@ -197,6 +198,7 @@ fn derive(version: u32, dcid: &[u8]) -> Option<Secrets> {
 fn salt_before_2(version: u32) -> Option<[u8; 20]> {
     match version {
         VERSION_1 => Some(SALT_V1),
+        MVFST_27 => Some(SALT_DRAFT_23),
         _ if (DRAFT | 33..=DRAFT | 34).contains(&version) => Some(SALT_V1),
         _ if (DRAFT | 29..=DRAFT | 32).contains(&version) => Some(SALT_DRAFT_29),
         _ if (DRAFT | 23..=DRAFT | 28).contains(&version) => Some(SALT_DRAFT_23),

@@ -6,7 +6,7 @@
 use crate::fingerprint::ja4::Over;
 use crate::quic_initial::{Keys, LongHeader, PacketKind, varint};
 use crate::tls_handshake::{ClientHello, message};
-use crate::{Analyzer, FirstBytes, Meta, Next, Out, Probe, Reader, Segment, Short, Transport, Verdict};
+use crate::{Analyzer, Dir, FirstBytes, Meta, Next, Out, Probe, Reader, Segment, Short, Transport, Verdict};
 
 /// Packets of a flow that are decrypted at most: a hello with a post-quantum key share takes two.
 const DECRYPTIONS_MAX: u8 = 3;
@@ -30,7 +30,9 @@ mod frame {
 #[derive(Debug, Default)]
 pub struct State {
     /// Boxed for their size: key schedules, for as long as the hello is not whole.
-    keys: Option<Box<(Vec<u8>, Keys)>>,
+    keys: Option<Box<Keys>>,
+    /// Direction of the packets that opened with a client's keys.
+    client: Option<Dir>,
     crypto: Crypto,
     decryptions: u8,
     datagrams: u8,
@@ -68,7 +70,11 @@ impl Analyzer for State {
             if quic.version == 0 {
                 quic.version = packet.version;
             }
-            if packet.kind != PacketKind::Initial {
+            if packet.kind == PacketKind::Retry {
+                self.keys = None; // the next Initial's keys come from the Retry's id (RFC 9001 section 5.2)
+            }
+            let from_server = self.client.is_some_and(|client| client != seg.dir);
+            if packet.kind != PacketKind::Initial || from_server {
                 continue;
             }
             if self.decryptions >= DECRYPTIONS_MAX {
@@ -76,7 +82,8 @@ impl Analyzer for State {
             }
             self.decryptions = self.decryptions.saturating_add(1);
             let Some(frames) = self.open(&packet) else { continue };
-            out.client.get_or_insert(seg.dir.sender());
+            self.client = Some(seg.dir);
+            out.client = Some(seg.dir.sender());
             let _ = self.crypto.take(&frames); // a malformed frame ends its packet
             if let Some(hello) = self.crypto.client_hello() {
                 let tls = out.facts.tls.get_or_insert_default();
@@ -94,12 +101,14 @@ impl Analyzer for State {
 impl State {
     /// Frames of a client's Initial.
     fn open(&mut self, packet: &LongHeader<'_>) -> Option<Vec<u8>> {
-        // The id that keys come from is that of the client's first flight, or of a Retry, which changes it.
-        if self.keys.as_ref().is_none_or(|keys| keys.0 != packet.dcid) {
-            let keys = Keys::client(packet.version, packet.dcid)?;
-            self.keys = Some(Box::new((packet.dcid.to_vec(), keys)));
+        // Keys that fitted stay when the client takes over the id that the server chose.
+        if let Some(frames) = self.keys.as_ref().and_then(|keys| keys.open(packet)) {
+            return Some(frames);
         }
-        self.keys.as_ref()?.1.open(packet)
+        let keys = Keys::client(packet.version, packet.dcid)?;
+        let frames = keys.open(packet)?;
+        self.keys = Some(Box::new(keys));
+        Some(frames)
     }
 }
 
@@ -188,16 +197,16 @@ fn has_known_version(data: &[u8]) -> bool {
 pub(crate) const FIXTURES: &[crate::fixture::Fixture] = &[crate::fixture::Fixture {
     name: "the client Initial of RFC 9001",
     transport: Transport::Udp,
-    payloads: &[(crate::Dir::ToServer, &crate::test_vectors::RFC9001_CLIENT_INITIAL)],
+    payloads: &[(Dir::ToServer, &crate::test_vectors::RFC9001_CLIENT_INITIAL)],
 }];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Side;
     use crate::fixture::{Fixture, Outcome, drive};
     use crate::quic_initial::{VERSION_1, VERSION_2};
     use crate::test_vectors::{RFC8448_CLIENT_HELLO, RFC9001_CLIENT_INITIAL};
-    use crate::{Dir, Side};
 
     const DCID: &[u8] = b"elevenbytes";
 
@@ -243,10 +252,21 @@ mod tests {
     #[test]
     fn after_a_retry_the_keys_are_those_of_the_new_id() {
         let frames = crypto(0, &RFC8448_CLIENT_HELLO);
-        // The first Initial goes astray; what comes with the Retry's id opens with keys of that id.
-        let lost = Keys::client(VERSION_1, b"other id").unwrap().seal(VERSION_1, DCID, 0, &frames);
+        let first = Keys::client(VERSION_1, DCID).unwrap().seal(VERSION_1, DCID, 0, &frames[..104]);
+        let retry = [&[0xF0, 0, 0, 0, 1, 0, 8][..], b"retry id", &[9; 40]].concat();
         let again = Keys::client(VERSION_1, b"retry id").unwrap().seal(VERSION_1, b"retry id", 1, &frames);
-        assert!(conversation(&[lost, again]).out.facts.tls.is_some());
+        let payloads = [(Dir::ToServer, &first[..]), (Dir::ToClient, &retry), (Dir::ToServer, &again)];
+        let got =
+            drive::<State>(&Fixture { name: "", transport: Transport::Udp, payloads: &payloads }, usize::MAX);
+        assert!(got.out.facts.tls.is_some());
+    }
+
+    #[test]
+    fn keys_stay_when_the_client_takes_the_servers_id() {
+        let keys = Keys::client(VERSION_1, DCID).unwrap();
+        let first = keys.seal(VERSION_1, DCID, 0, &crypto(0, &RFC8448_CLIENT_HELLO[..100]));
+        let second = keys.seal(VERSION_1, b"server's", 1, &crypto(100, &RFC8448_CLIENT_HELLO[100..]));
+        assert!(conversation(&[first, second]).out.facts.tls.is_some());
     }
 
     #[test]
