@@ -50,6 +50,16 @@ pub enum Transport {
     Tcp,
     /// Datagrams: one call is one UDP payload.
     Udp,
+    /// Packets of another IP protocol, by its number: one call is one packet's payload behind the IP header.
+    Ip(u8),
+}
+
+impl Transport {
+    /// Whether it is a byte stream; all others come packet by packet.
+    #[must_use]
+    pub const fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp)
+    }
 }
 
 /// Direction of a segment, seen from the side that opened the flow.
