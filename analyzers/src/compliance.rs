@@ -8,7 +8,7 @@ fn feed(id: Id, transport: Transport, pieces: &[(Dir, &[u8], bool)]) {
     let mut pending: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
     for (dir, bytes, gap) in pieces {
         let p = &mut pending[dir.index()];
-        if transport == Transport::Udp {
+        if !transport.is_stream() {
             p.clear();
         }
         p.extend_from_slice(bytes);
@@ -96,7 +96,7 @@ fn taker(transport: Transport, payloads: &[(Dir, &[u8])]) -> Option<usize> {
     let mut so_far: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
     for (dir, bytes) in payloads.iter().take(8) {
         let d = dir.index();
-        if transport == Transport::Tcp {
+        if transport.is_stream() {
             so_far[d].extend_from_slice(bytes);
         } else {
             so_far[d] = bytes.to_vec();

@@ -13,6 +13,8 @@ pub struct Facts {
     pub http: Option<Box<Http>>,
     /// DNS: the first transactions of the flow.
     pub dns: Option<Box<Dns>>,
+    /// QUIC; what its ClientHello tells is in [`Facts::tls`] too.
+    pub quic: Option<Box<Quic>>,
 }
 
 impl Facts {
@@ -65,6 +67,15 @@ pub struct Tls {
     pub ja4: Option<Box<str>>,
     /// The ClientHello offered an encrypted ClientHello (ECH).
     pub ech: bool,
+}
+
+/// QUIC's opening (RFC 9000, RFC 9001).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quic {
+    /// Version number of the first packet read: 1, 0x6b3343cf (version 2), 0xff00001d (draft 29)…
+    pub version: u32,
+    /// Server name asked for, lower case.
+    pub sni: Option<Box<str>>,
 }
 
 /// A JA3-style fingerprint: the string and its MD5.

@@ -32,23 +32,22 @@ pub(crate) fn drive<A: Analyzer>(fixture: &Fixture<'_>, piece: usize) -> Outcome
     let mut done = false;
     let mut ts_ns = 1_700_000_000_000_000_000;
     for (dir, payload) in fixture.payloads {
-        let step = if fixture.transport == Transport::Udp { payload.len().max(1) } else { piece.max(1) };
+        let step = if fixture.transport.is_stream() { piece.max(1) } else { payload.len().max(1) };
         for chunk in payload.chunks(step) {
             out.packet += 1;
             ts_ns += 20_000_000;
             let d = dir.index();
-            if fixture.transport == Transport::Udp {
+            if !fixture.transport.is_stream() {
                 pending[d] = chunk.to_vec();
             } else {
                 pending[d].extend_from_slice(chunk);
             }
             if !chosen && !refused {
-                let first_of_dir = seen[d].is_empty() || fixture.transport == Transport::Udp;
-                let data = if fixture.transport == Transport::Udp { chunk } else { &pending[d] };
+                let first_of_dir = seen[d].is_empty() || !fixture.transport.is_stream();
+                let data = if fixture.transport.is_stream() { &pending[d] } else { chunk };
                 let in_table = data.first().is_some_and(|b| A::META.first.has(*b));
                 if in_table || !first_of_dir {
-                    let other =
-                        if fixture.transport == Transport::Udp { &seen[1 - d] } else { &pending[1 - d] };
+                    let other = if fixture.transport.is_stream() { &pending[1 - d] } else { &seen[1 - d] };
                     match A::probe(&Probe {
                         dir: *dir,
                         transport: fixture.transport,
@@ -93,7 +92,7 @@ pub(crate) fn drive<A: Analyzer>(fixture: &Fixture<'_>, piece: usize) -> Outcome
                 match state.on_data(&seg, &mut out) {
                     Next::Continue { consumed } => {
                         assert!(consumed <= data.len(), "{}: consumed more than there was", A::META.name);
-                        if fixture.transport == Transport::Tcp {
+                        if fixture.transport.is_stream() {
                             pending[dir.index()] = data[consumed..].to_vec();
                         }
                     }

@@ -28,6 +28,7 @@ pub mod fingerprint;
 pub mod http_head;
 mod label;
 mod out;
+pub mod quic_initial;
 mod reader;
 pub mod tls_handshake;
 pub mod tls_record;
@@ -39,7 +40,7 @@ pub(crate) mod fixture;
 #[cfg(test)]
 pub(crate) mod test_vectors;
 
-pub use facts::{Dns, DnsAnswer, DnsQuery, Facts, Hassh, Http, Ja3, Ssh, SshSide, Tls};
+pub use facts::{Dns, DnsAnswer, DnsQuery, Facts, Hassh, Http, Ja3, Quic, Ssh, SshSide, Tls};
 pub use label::{Category, LABELS, LabelInfo, Labels, Layer, MAX_LABELS, label_info, resolve};
 pub use out::{Basis, Evidence, MAX_EVIDENCE, Name, Out};
 pub use reader::{Reader, Short};
@@ -57,6 +58,16 @@ pub enum Transport {
     Tcp,
     /// Datagrams: one call is one UDP payload.
     Udp,
+    /// Packets of another IP protocol, by its number: one call is one packet's payload behind the IP header.
+    Ip(u8),
+}
+
+impl Transport {
+    /// Whether it is a byte stream; all others come packet by packet.
+    #[must_use]
+    pub const fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp)
+    }
 }
 
 /// Direction of a segment, seen from the side that opened the flow.

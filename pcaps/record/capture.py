@@ -12,6 +12,7 @@ PROTOCOLS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58
 PORTED = {"tcp", "udp", "sctp"}
 SYN, ACK = 0x02, 0x10
 ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0800, 0x86DD
+OPENING_BYTES = 2048
 IPV6_FRAGMENT = 44
 IPV6_SKIPPED = {0, 43, 60}  # hop-by-hop, routing, destination options
 
@@ -41,6 +42,7 @@ class Flow:
     packets: int = 0
     bytes: int = 0
     opener: str = "first"  # syn | first
+    opening: bytes = b""   # first payload of the client, at most OPENING_BYTES
 
     def endpoint(self, side):
         """The form used in truth files: a.b.c.d:port, [v6]:port, or a bare address."""
@@ -75,6 +77,7 @@ class _Packet:
     source: tuple
     destination: tuple
     tcp_flags: int = 0
+    payload: bytes = b""
 
 
 class _Fragments:
@@ -98,8 +101,9 @@ def _parse(frame, fragments):
         length = (header[0] & 15) * 4
         number, source, destination = header[9], header[12:16], header[16:20]
         offset = struct.unpack(">H", header[6:8])[0] & 0x1FFF
+        total = struct.unpack(">H", header[2:4])[0]
         fragment_key = (bytes(source), bytes(destination), header[4:6])
-        body = header[length:]
+        body = header[length:total]
     elif ethertype == ETHERTYPE_IPV6:
         header = frame[14:]
         number, source, destination = header[6], header[8:24], header[24:40]
@@ -122,8 +126,11 @@ def _parse(frame, fragments):
         ports = fragments.ports(fragment_key, offset, ports)
     if ports is None:
         return None
-    flags = body[13] if proto == "tcp" and offset == 0 else 0
-    return _Packet(proto, (source, ports[0]), (destination, ports[1]), flags)
+    flags, payload = 0, b""
+    if offset == 0:
+        flags = body[13] if proto == "tcp" else 0
+        payload = body[(body[12] >> 4) * 4:] if proto == "tcp" else body[8:]
+    return _Packet(proto, (source, ports[0]), (destination, ports[1]), flags, payload)
 
 
 def flows(path):
@@ -141,6 +148,8 @@ def flows(path):
             flow.opener = "syn"
             answers = bool(packet.tcp_flags & ACK)
             flow.client, flow.server = (packet.destination, packet.source) if answers else (packet.source, packet.destination)
+        if packet.source == flow.client and len(flow.opening) < OPENING_BYTES:
+            flow.opening += packet.payload
         flow.packets += 1
         flow.bytes += original
         flow.last = time

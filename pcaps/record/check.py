@@ -62,7 +62,7 @@ def problems(pcap, truth_path):
     addresses = {end[0] for flow in seen.values() for end in (flow.client, flow.server)}
     for address in addresses - truth.get("roles", {}).keys():
         yield f"no role for {address}"
-    for finding in truth.get("finding", []):
+    for finding in truth.get("finding", []) + truth.get("deep_finding", []):
         if finding.get("finding") not in FINDINGS:
             yield f"no such finding: {finding.get('finding')!r}"
         if not isinstance(finding.get("must"), bool) or "host" not in finding or "far_end" not in finding:

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import certificates
+import shell
 
 SCREEN = (1024, 768)
 OPERATOR_DISPLAY = 1
@@ -88,6 +89,7 @@ class XrdpServer:
 
     def __init__(self, scene, node, account, body, port=3389, security="tls", certificate_name=None):
         self.node, self.account, self.port = node, account, port
+        shell.furnish_workplace(scene, node, account)
         directory = node.directory / "xrdp"
         node.run(f"cp -r /etc/xrdp {directory}")
         session = _session_script(scene, node, body)
@@ -143,6 +145,7 @@ class VncServer:
 
     def __init__(self, scene, node, account, body, port=5900, security="VncAuth", options=(), name=None):
         self.node, self.port, self.display = node, port, self.DISPLAY
+        shell.furnish_workplace(scene, node, account)
         self.password_file = node.directory / "vnc.passwd"
         node.run(f"echo {account.password[:8]} | vncpasswd -f > {self.password_file}; chmod 644 {self.password_file}")
         process = node.spawn(["Xtigervnc", f":{self.DISPLAY}", "-geometry", f"{SCREEN[0]}x{SCREEN[1]}", "-depth", "24", "-rfbport", port, "-SecurityTypes", security, "-PasswordFile", self.password_file,
@@ -159,3 +162,13 @@ def start_vncviewer(scene, node, display, host, port, password_file=None, securi
     time.sleep(scene.rng("settle").uniform(2.5, 4))
     node.must_live(process)
     return process
+
+
+CHROMIUM_QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
+                  "--ignore-certificate-errors", "--test-type", "--password-store=basic", "--disable-dev-shm-usage"]
+
+
+def start_chromium(node, display, url, options=("--disable-quic",)):
+    """Chromium in a window of its own, on one page, without its own calls home."""
+    return node.spawn(["chromium", *CHROMIUM_QUIET, "--user-data-dir=/tmp/chromium", f"--window-size={SCREEN[0]},{SCREEN[1]}", "--window-position=0,0", *options, f"--app={url}"],
+                      "chromium", env={"DISPLAY": f":{display}", "DBUS_SESSION_BUS_ADDRESS": "disabled:"})

@@ -81,7 +81,8 @@ class Node:
         (self.directory / "etc" / name).write_text(text)
 
     def _argv(self, command, user):
-        enter = ["nsenter", "-t", str(self.pid), "-n", "-m", "-u", "-i", "-p"]
+        home = f"/home/{user}" if user else "/root"
+        enter = ["nsenter", "-t", str(self.pid), "-n", "-m", "-u", "-i", "-p", f"--wdns={home}"]
         become = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--"] if user else []
         return enter + become + (["sh", "-c", command] if isinstance(command, str) else [str(c) for c in command])
 
@@ -91,11 +92,11 @@ class Node:
         return {"PATH": PATH, "HOME": home, "USER": user or "root", "LOGNAME": user or "root", "LANG": "C.UTF-8", "TERM": "xterm",
                 "LIBGL_ALWAYS_SOFTWARE": "1", "NO_AT_BRIDGE": "1", **(extra or {})}
 
-    def spawn(self, command, log, env=None, user=None, cwd="/", stdin=subprocess.DEVNULL, stdout=None):
+    def spawn(self, command, log, env=None, user=None, stdin=subprocess.DEVNULL, stdout=None):
         """Starts a program; its output goes to LOG.log of this node unless `stdout` is given."""
         sink = open(self.directory / f"{log}.log", "ab")
         process = subprocess.Popen(self._argv(command, user), stdin=stdin, stdout=stdout or sink, stderr=sink,
-                                   env=self._environment(env, user), cwd=cwd, start_new_session=True)
+                                   env=self._environment(env, user), start_new_session=True)
         sink.close()
         process.log_name = log
         self._spawned.append(process)
@@ -104,7 +105,7 @@ class Node:
     def run(self, command, check=True, timeout=60, env=None, user=None, input=None):
         """Runs a command to its end and returns what it printed; `check` makes a failure a SceneError."""
         done = subprocess.run(self._argv(command, user), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                              env=self._environment(env, user), timeout=timeout, cwd="/",
+                              env=self._environment(env, user), timeout=timeout,
                               **({"input": input} if input is not None else {"stdin": subprocess.DEVNULL}))
         if check and done.returncode:
             raise SceneError(f"{self.name}: {command!r} ended with {done.returncode}: {done.stdout[-600:]}")

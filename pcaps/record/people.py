@@ -52,7 +52,7 @@ def shell_lines(rng, count):
     a, b = rng.choice(WORDS), rng.choice(WORDS)
     ticket = rng.randrange(1200, 9800)
     stock = [
-        "ls -la", "pwd", "cd src", "cd ..", "date", "uptime", "whoami", "df -h .", "free -m", "ls -l src", "history | tail -n 5",
+        "ls -la", "pwd", "date", "uptime", "whoami", "df -h .", "free -m", "ls -l src", "history | tail -n 5",
         f"cat src/{a}.py", f"head -n 20 src/{b}.py", f"grep -n def src/{a}.py", "grep -rn TODO src", f"wc -l src/*.py", f"tail -n 8 logs/{a}.log",
         f"echo 'ticket {ticket}: {rng.choice(VERBS)} {a} rows' >> notes.txt", "cat notes.txt", "tail -n 3 notes.txt",
         f"cp src/{a}.py src/{a}_old.py", f"diff src/{a}.py src/{a}_old.py", f"rm src/{a}_old.py",
@@ -80,6 +80,7 @@ class Person:
         self.hold = rng.uniform(0.068, 0.115)
         self.mouse = mouse
         self._pointer = (400.0, 300.0)
+        self._shift_up = 0.0
 
     def _gap(self, previous, character):
         gap = self.rng.lognormvariate(0, self.evenness) * 60 / (self.words_per_minute * 5)
@@ -94,15 +95,18 @@ class Person:
         return max(0.04, gap)
 
     def _key(self, at, character):
+        """(events, time the key goes down): later than `at` when Shift must be released or pressed first."""
         base = SHIFTED.get(character, character.lower())
         shift = base != character
         hold = max(0.04, self.rng.gauss(self.hold, 0.018))
+        lead = self.rng.uniform(0.05, 0.09) if shift else 0.0
+        at = max(at, self._shift_up + lead + 0.015)
         keysym = KEYSYMS.get(base, base)
         events = [InputEvent(at, "key_down", keysym, character), InputEvent(at + hold, "key_up", keysym)]
         if shift:
-            lead = self.rng.uniform(0.05, 0.09)
-            events += [InputEvent(at - lead, "key_down", "Shift_L"), InputEvent(at + hold + 0.012, "key_up", "Shift_L")]
-        return events
+            self._shift_up = at + hold + 0.012
+            events += [InputEvent(at - lead, "key_down", "Shift_L"), InputEvent(self._shift_up, "key_up", "Shift_L")]
+        return events, at
 
     def line(self, start, text):
         """(events, end) for one line of text and the Return after it."""
@@ -110,16 +114,16 @@ class Person:
         for character in text:
             at += self._gap(previous, character)
             if character.isalpha() and self.rng.random() < self.slip:
-                events += self._key(at, self.rng.choice("asdfghjkl"))
-                at += self.rng.uniform(0.2, 0.5)
-                events += self._key(at, "\b")
+                new, at = self._key(at, self.rng.choice("asdfghjkl"))
+                events += new
+                new, at = self._key(at + self.rng.uniform(0.2, 0.5), "\b")
+                events += new
                 at += self.rng.uniform(0.16, 0.34)
-            if character in SHIFTED or character.isupper():
-                at += 0.07
-            events += self._key(at, character)
+            new, at = self._key(at, character)
+            events += new
             previous = character
-        at += self.rng.uniform(0.2, 0.8)
-        return events + self._key(at, "\n"), at
+        new, at = self._key(at + self.rng.uniform(0.2, 0.8), "\n")
+        return events + new, at
 
     def reach(self, start, size, click=False):
         """(events, end) for one pointer movement with a minimum-jerk profile, 60 events a second."""
@@ -146,7 +150,7 @@ class Person:
 
     def work(self, seconds, lines, size=(1024, 768)):
         """Events of somebody who types lines, thinks between them and now and then moves the mouse, in time order."""
-        at, events = self.rng.uniform(0.5, 1.4), []
+        at, events, self._shift_up = self.rng.uniform(0.5, 1.4), [], 0.0
         for line in lines:
             new, at = self.line(at, line)
             if at > seconds:

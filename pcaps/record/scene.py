@@ -94,7 +94,8 @@ class Scene:
         self.events[kind].append(at if at is not None else time.time())
 
     def record(self, node, interface):
-        """Starts the capture."""
+        """Starts the resolver, then the capture."""
+        self.network.start_dns()
         self._recorder = capture.Recorder(node, interface, self.directory / "raw.pcap")
         time.sleep(SETTLE_SECONDS)
 
@@ -113,9 +114,14 @@ class Scene:
         """Says what some flows of the capture are; the first match wins."""
         self.expectations.append(truth.Expectation(app, label, **match))
 
-    def expect_finding(self, finding, host="*", far_end="*", must=True):
+    def expect_finding(self, finding, host="*", far_end="*", must=True, deep=False):
         """Says that a finding must come out, or must not."""
-        self.findings.append(truth.Finding(finding, host, far_end, must))
+        self.findings.append(truth.Finding(finding, host, far_end, must, deep))
+
+    def expect_silence(self, *findings):
+        """Says that these findings must not come out for any host."""
+        for finding in findings:
+            self.expect_finding(finding, must=False)
 
     def write(self, out):
         """Writes capture and truth; returns a line about them."""

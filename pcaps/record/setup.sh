@@ -14,7 +14,7 @@ fi
 apt-get update -q
 apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold \
     tcpdump tshark nftables ethtool iproute2 iputils-ping util-linux procps gcc libc6-dev openssl imagemagick \
-    dnsmasq nginx-light curl openssh-server openssh-client \
+    dnsmasq nginx-light curl bind9-dnsutils openssh-server openssh-client rsync \
     xvfb xdotool x11-xserver-utils xterm openbox xfonts-base \
-    xrdp freerdp2-x11 rdesktop tigervnc-standalone-server \
+    xrdp freerdp2-x11 rdesktop tigervnc-standalone-server tigervnc-viewer tigervnc-tools x11vnc novnc websockify chromium \
     wireguard-go wireguard-tools openvpn

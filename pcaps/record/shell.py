@@ -3,6 +3,14 @@
 In: nodes of a `Scene`. Out: a running sshd with one authorised key, the client's command line, files that make the
 commands of `people.shell_lines` print something.
 """
+import fcntl
+import os
+import pty
+import struct
+import termios
+import threading
+import time
+
 import certificates
 import people
 
@@ -56,3 +64,51 @@ def furnish_workplace(scene, node, account):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     node.run(f"cp -r {staging}/. {home}/ && chown -R {account.user}:{account.user} {home}")
+
+
+class Terminal:
+    """A program in a terminal of 100 by 30 characters at which a person types."""
+
+    ROWS, COLUMNS = 30, 100
+    SENT_FOR = {"\n": "\r", "\b": "\x7f"}
+
+    def __init__(self, scene, node, command, log, user=None):
+        self.scene, self.node = scene, node
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", self.ROWS, self.COLUMNS, 0, 0))
+        self.process = node.spawn(command, log, stdin=slave, stdout=slave, user=user)
+        os.close(slave)
+        self.screen = bytearray()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        try:
+            while data := os.read(self._master, 4096):
+                self.screen += data
+        except OSError:
+            pass
+
+    def wait_prompt(self, prompt=b"$ "):
+        """Waits until the prompt is on the screen."""
+        self.node.wait_for(lambda: prompt in self.screen, "a prompt", 20, self.process)
+
+    def play(self, events, kind):
+        """Types the characters of `people.Person` events in real time."""
+        start = time.time()
+        for event in events:
+            if not event.character:
+                continue
+            wait = start + event.at - time.time()
+            if wait > 0:
+                time.sleep(wait)
+            self.scene.note_event(f"{kind}-key")
+            os.write(self._master, self.SENT_FOR.get(event.character, event.character).encode())
+
+    def close(self):
+        """Logs out as a person does, and waits for the program."""
+        os.write(self._master, b"\x04")
+        try:
+            self.process.wait(5)
+        except Exception:
+            self.node.stop(self.process)
+        os.close(self._master)

@@ -19,7 +19,8 @@ from node import Node, SceneError
 
 HERE = pathlib.Path(__file__).parent
 NO_OFFLOAD = "tso off gso off gro off lro off tx off rx off sg off"
-# Kernel default of nearly every server and router; a few servers run BBR.
+LOCAL_SUFFIXES = ["com", "net", "org", "io", "arpa", "example", "local"]
+# Cubic is the kernel default of nearly every machine; a few run BBR.
 CONGESTION_CONTROLS = ["cubic", "cubic", "cubic", "bbr"]
 
 
@@ -70,7 +71,8 @@ class Network:
         self.names = {site: address for site, (address, _) in addresses.SITES.items()}
         self.names6 = dict(addresses.SITES6) if ipv6 else {}
         self._sites_up = set()
-        self._resolvers = set()
+        self._resolvers, self._dns_runs = set(), False
+        self.dns_records = []
         self.internet = self.node("internet", forwards=True)
 
     def node(self, name, hostname=None, people=(), forwards=False):
@@ -82,7 +84,7 @@ class Network:
 
     def _line(self, a, device_a, b, device_b, link, mac=None):
         seed = self.rng.randrange(1 << 31)
-        process = subprocess.Popen([self.delayline, str(a.pid), device_a, str(b.pid), device_b, *link.arguments(), str(seed)],
+        process = subprocess.Popen(["nice", "-n", "-4", self.delayline, str(a.pid), device_a, str(b.pid), device_b, *link.arguments(), str(seed)],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
         self.lines.append(process)
         if process.stdout.readline().strip() != "up":
@@ -143,9 +145,10 @@ class Network:
                     "nft 'add chain ip nat pre { type nat hook prerouting priority -100; }' && nft add rule ip nat post oifname wan0 masquerade")
         if prefix6:
             gateway.run(f"ip -6 addr add {prefix6}::1/64 dev lan0 nodad")
+            self.roles[f"{prefix6}::1"] = f"home gateway of {name}, IPv6"
             self.internet.run(f"ip -6 route add {prefix6}::/64 via {gateway.address6}")
         resolver = addresses.resolver_of(owner)
-        self._resolver(resolver)
+        self.resolver(resolver)
         nodes = {}
         for i, ((host, (kind, role)), octet) in enumerate(zip(hosts.items(), last_octets)):
             hostname = f"DESKTOP-{self.rng.randrange(16**7):07X}" if kind in ("laptop", "pc") else host
@@ -181,14 +184,14 @@ class Network:
         if node.address6:
             self.names6[name] = node.address6
 
-    def _resolver(self, address):
+    def resolver(self, address):
         """The access network's resolver, a few milliseconds away; answers once `start_dns` ran."""
         if address in self._resolvers:
             return
         node = self.nodes.get("isp")
         if node is None:
             node = self.node("isp")
-            gateway = address.rsplit(".", 1)[0] + ".1"
+            gateway = address.rsplit(".", 1)[0] + ".254"
             self._attach(node, address, gateway, Link(self.rng.uniform(1.5, 4), 0.3, 400, 0, 2))
         else:
             node.run(f"ip addr add {address}/32 dev lo")
@@ -196,12 +199,15 @@ class Network:
         self._resolvers.add(address)
 
     def start_dns(self):
-        """Starts the resolver with every name known so far."""
-        node = self.nodes["isp"]
+        """Starts the resolver with every name known so far; once is enough."""
+        node = self.nodes.get("isp")
+        if node is None or self._dns_runs:
+            return
+        self._dns_runs = True
         lines = ["no-resolv", "no-hosts", "bind-interfaces", "user=root", "pid-file=", "max-ttl=300", "min-cache-ttl=60", "local-ttl=173"]
         lines += [f"listen-address={a}" for a in sorted(self._resolvers)]
-        lines += [f"address=/{name}/{address}" for name, address in {**self.names}.items()]
-        lines += [f"address=/{name}/{address}" for name, address in self.names6.items()]
+        # Answers for these names only; anything else below these suffixes does not exist.
+        lines += [f"local=/{suffix}/" for suffix in LOCAL_SUFFIXES] + [f"host-record={name},{address}" for name, address in [*self.names.items(), *self.names6.items()]] + self.dns_records
         configuration = node.directory / "dnsmasq.conf"
         configuration.write_text("\n".join(lines) + "\n")
         node.wait_port(53, node.spawn(["dnsmasq", "-k", "-C", configuration], "dnsmasq"), "udp")

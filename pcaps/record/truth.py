@@ -4,6 +4,7 @@ In: the flows read back from a capture, the scene's expectations, its events. Ou
 expectation and no known service explains is an error: nothing unlabelled gets in.
 """
 import dataclasses
+import ipaddress
 import json
 
 DNS_PORT, HTTP_PORT, HTTPS_PORT = 53, 80, 443
@@ -20,22 +21,25 @@ class Expectation:
     client: str = None
     server: str = None
     port: int = None
+    opening: bytes = None  # in the first bytes from the client
     inner: str = None
     note: str = None
 
     def covers(self, flow):
         """Whether a flow is meant."""
         return ((self.proto is None or self.proto == flow.proto) and (self.client is None or self.client == flow.client[0])
-                and (self.server is None or self.server == flow.server[0]) and (self.port is None or self.port == flow.server[1]))
+                and (self.server is None or self.server == flow.server[0]) and (self.port is None or self.port == flow.server[1])
+                and (self.opening is None or self.opening in flow.opening))
 
 
 @dataclasses.dataclass
 class Finding:
-    """A finding that must, or must not, come out."""
+    """A finding that must, or must not, come out. `deep`: it takes more than handshakes and addresses to find."""
     finding: str
     host: str = "*"
     far_end: str = "*"
     must: bool = True
+    deep: bool = False
 
 
 def ordinary(flow, sites):
@@ -77,11 +81,22 @@ def _table(header, pairs):
     return [header] + [f"{key} = {_value(value)}" for key, value in pairs if value is not None] + [""]
 
 
+def _role(address, roles):
+    parsed = ipaddress.ip_address(address)
+    if address in roles:
+        return roles[address]
+    if parsed.is_multicast:
+        return "multicast"
+    if parsed.is_link_local:
+        return "link-local address"
+    raise ValueError(f"nobody said who {address} is")
+
+
 def render(head, roles, choices, flows, findings, events, first_packet):
     """The text of a truth file. `flows`: (flow, expectation) pairs. Event times are seconds after the first packet."""
     seen = {address for flow, _ in flows for address in (flow.client[0], flow.server[0])}
     lines = [f"{key} = {_value(value)}" for key, value in head.items()] + [""]
-    lines += _table("[roles]", [(_value(a), role) for a, role in sorted(roles.items()) if a in seen])
+    lines += _table("[roles]", [(_value(a), _role(a, roles)) for a in sorted(seen)])
     lines += _table("[choices]", [(_value(key), value) for key, value in sorted(choices.items())])
     for kind, times in sorted(events.items()):
         relative = [round(t - first_packet, 3) for t in times]
@@ -90,5 +105,5 @@ def render(head, roles, choices, flows, findings, events, first_packet):
         lines += _table("[[flow]]", [("proto", flow.proto), ("client", flow.endpoint("client")), ("server", flow.endpoint("server")), ("label", e.label), ("app", e.app), ("controlled", e.controlled),
                                      ("inner", e.inner), ("note", e.note), ("packets", flow.packets), ("bytes", flow.bytes)])
     for f in findings:
-        lines += _table("[[finding]]", [("finding", f.finding), ("host", f.host), ("far_end", f.far_end), ("must", f.must)])
+        lines += _table("[[deep_finding]]" if f.deep else "[[finding]]", [("finding", f.finding), ("host", f.host), ("far_end", f.far_end), ("must", f.must)])
     return "\n".join(lines).rstrip() + "\n"

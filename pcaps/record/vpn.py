@@ -51,3 +51,55 @@ class WireGuard:
         if allowed == "0.0.0.0/0":
             send_everything_through(self.client, self.DEVICE, self.server.address, lan_gateway)
         return process
+
+
+class OpenVpn:
+    """An OpenVPN server on one node and a client on another.
+
+    `control`: how the control channel is protected: plain, tls-auth, tls-crypt, tls-crypt-v2; static = no control channel, one shared key.
+    """
+
+    def __init__(self, scene, server, client, port=1194, protocol="udp", control="plain", cipher="AES-256-GCM"):
+        self.server, self.client, self.port = server, client, port
+        keys = scene.directory / "openvpn"
+        keys.mkdir()
+        self._server_configuration, self._client_configuration = keys / "server.conf", keys / "client.conf"
+        common = "dev tun0\ndev-type tun\nverb 3\ndisable-dco\nkeepalive 10 60\n"
+        server_side, client_side = f"port {port}\n", f"remote {server.address} {port}\nnobind\n"
+        if control == "static":
+            subprocess.run(["openvpn", "--genkey", "secret", keys / "static.key"], check=True)
+            common += f"proto {protocol}\nsecret {keys}/static.key\ncipher AES-256-CBC\n"
+            server_side += f"ifconfig {TUNNEL_NET}.1 {TUNNEL_NET}.2\n"
+            client_side += f"ifconfig {TUNNEL_NET}.2 {TUNNEL_NET}.1\n"
+        else:
+            server_chain, server_key = scene.authority.leaf("openvpn-server", ["gw1.privatenet.example"], key="rsa", organisation="Privatenet")
+            client_chain, client_key = scene.authority.leaf("openvpn-client", ["client-0417"], key="rsa", client=True)
+            common += f"ca {scene.authority.root}\ndata-ciphers {cipher}\n"
+            server_side += f"proto {'tcp-server' if protocol == 'tcp' else 'udp'}\ncert {server_chain}\nkey {server_key}\ndh none\ntopology subnet\nserver {TUNNEL_NET}.0 255.255.255.0\n"
+            client_side += f"client\nproto {'tcp-client' if protocol == 'tcp' else 'udp'}\ncert {client_chain}\nkey {client_key}\nremote-cert-tls server\n"
+            for side, option in self._control_options(control, keys):
+                server_side, client_side = (server_side + option, client_side) if side == "server" else (server_side, client_side + option)
+        self._server_configuration.write_text(common + server_side)
+        self._client_configuration.write_text(common.replace("keepalive 10 60\n", "" if control != "static" else "keepalive 10 60\n") + client_side)
+        masquerade(server)
+        process = server.spawn(["openvpn", "--config", self._server_configuration], "openvpn-server")
+        server.wait_port(port, process, protocol)
+
+    @staticmethod
+    def _control_options(control, keys):
+        if control in ("tls-auth", "tls-crypt"):
+            subprocess.run(["openvpn", "--genkey", "secret", keys / "control.key"], check=True)
+            direction = (" 0", " 1") if control == "tls-auth" else ("", "")
+            return [("server", f"{control} {keys}/control.key{direction[0]}\n"), ("client", f"{control} {keys}/control.key{direction[1]}\n")]
+        if control == "tls-crypt-v2":
+            subprocess.run(["openvpn", "--genkey", "tls-crypt-v2-server", keys / "v2-server.key"], check=True)
+            subprocess.run(["openvpn", "--tls-crypt-v2", keys / "v2-server.key", "--genkey", "tls-crypt-v2-client", keys / "v2-client.key"], check=True)
+            return [("server", f"tls-crypt-v2 {keys}/v2-server.key\n"), ("client", f"tls-crypt-v2 {keys}/v2-client.key\n")]
+        return []
+
+    def connect(self, lan_gateway):
+        """Brings the client up and sends everything through the server."""
+        process = self.client.spawn(["openvpn", "--config", self._client_configuration], "openvpn-client")
+        self.client.wait_log(process, "Initialization Sequence Completed", 40)
+        send_everything_through(self.client, "tun0", self.server.address, lan_gateway)
+        return process

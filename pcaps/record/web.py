@@ -103,3 +103,9 @@ class Background:
         self._over.set()
         for thread in self._threads:
             thread.join(30)
+
+
+def require(loaded, at_least):
+    """Raises when fewer pages came than a recording needs."""
+    if loaded < at_least:
+        raise RuntimeError(f"only {loaded} pages loaded, {at_least} wanted")

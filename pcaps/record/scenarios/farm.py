@@ -22,7 +22,6 @@ def farm_laptop(scene):
     laptop = farm["laptop"]
     sites = web.Sites(scene, largest_part=7_000)
     net.name("dev-app02.corp-internal.net", corp)
-    net.start_dns()
     ssh = shell.SshServer(scene, corp, worker)
     work = " ".join(ssh.command(laptop, host="dev-app02.corp-internal.net", user=worker.user))
     desktop.XrdpServer(scene, laptop, worker, desktop.terminal(f"{work}; sleep 60"))
@@ -46,4 +45,5 @@ def farm_laptop(scene):
     scene.expect_flow("ssh", "ssh", server=corp.address, port=22, controlled="server", note="the same keys, going on to the employer")
     scene.expect_finding("remote_control", laptop.address, exit_node.address)
     scene.expect_finding("remote_control_suspicious_origin", laptop.address, exit_node.address)
+    scene.expect_finding("relay", laptop.address, exit_node.address, deep=True)
     scene.expect_finding("remote_control", farm["pc"].address, must=False)

@@ -1,0 +1,150 @@
+//! Conversations from RFC 7296, RFC 2409, RFC 3948 and RFC 8229; keys and ciphertext are placeholders.
+
+use super::*;
+use crate::Side as End;
+use crate::fixture::{Fixture, drive};
+
+const UP: Dir = Dir::ToServer;
+const DOWN: Dir = Dir::ToClient;
+
+/// IKE_SA_INIT: nonce payload alone stands for all.
+const INIT: &[u8] = b"IIIIIIII\0\0\0\0\0\0\0\0\x28\x20\x22\x08\0\0\0\0\0\0\0\x30\0\0\0\x14NNNNNNNNNNNNNNNN";
+const INIT_ANSWER: &[u8] = b"IIIIIIIIRRRRRRRR\x28\x20\x22\x20\0\0\0\0\0\0\0\x30\0\0\0\x14nnnnnnnnnnnnnnnn";
+const AUTH: &[u8] = b"IIIIIIIIRRRRRRRR\x2e\x20\x23\x08\0\0\0\x01\0\0\0\x30\x23\0\0\x14EEEEEEEEEEEEEEEE";
+/// NO_PROPOSAL_CHOSEN.
+const NO_PROPOSAL: &[u8] = b"IIIIIIII\0\0\0\0\0\0\0\0\x29\x20\x22\x20\0\0\0\0\0\0\0\x24\0\0\0\x08\0\0\0\x0e";
+/// COOKIE.
+const COOKIE: &[u8] = b"IIIIIIII\0\0\0\0\0\0\0\0\x29\x20\x22\x20\0\0\0\0\0\0\0\x28\0\0\0\x0c\0\0\x40\x06CCCC";
+/// Version 1, main mode: a vendor id stands for all payloads.
+const MAIN: &[u8] = b"IIIIIIII\0\0\0\0\0\0\0\0\x0d\x10\x02\0\0\0\0\0\0\0\0\x24\0\0\0\x08VVVV";
+const MAIN_ANSWER: &[u8] = b"IIIIIIIIRRRRRRRR\x0d\x10\x02\0\0\0\0\0\0\0\0\x24\0\0\0\x08vvvv";
+
+const fn talk(name: &'static str, payloads: &'static [(Dir, &'static [u8])]) -> Fixture<'static> {
+    Fixture { name, transport: Transport::Udp, payloads }
+}
+
+const V2: Fixture<'_> = talk("IKEv2", &[(UP, INIT), (DOWN, INIT_ANSWER), (UP, AUTH)]);
+const V1: Fixture<'_> = talk("IKEv1", &[(UP, MAIN), (DOWN, MAIN_ANSWER)]);
+const MIDWAY: Fixture<'_> = talk("the initiator's side alone", &[(UP, AUTH)]);
+const IN_UDP: Fixture<'_> = talk(
+    "behind a NAT, keep-alive first",
+    &[
+        (UP, b"\xff"),
+        (UP, b"\0\0\0\0IIIIIIII\0\0\0\0\0\0\0\0\x28\x20\x22\x08\0\0\0\0\0\0\0\x30\0\0\0\x14NNNNNNNNNNNNNNNN"),
+        (DOWN, b"\0\0\0\0IIIIIIIIRRRRRRRR\x28\x20\x22\x20\0\0\0\0\0\0\0\x30\0\0\0\x14nnnnnnnnnnnnnnnn"),
+    ],
+);
+const OVER_TCP: Fixture<'_> = Fixture {
+    name: "IKE over TCP",
+    transport: Transport::Tcp,
+    payloads: &[
+        (
+            UP,
+            b"IKETCP\0\x36\0\0\0\0IIIIIIII\0\0\0\0\0\0\0\0\x28\x20\x22\x08\0\0\0\0\0\0\0\x30\0\0\0\x14NNNNNNNNNNNNNNNN",
+        ),
+        (
+            DOWN,
+            b"\0\x36\0\0\0\0IIIIIIIIRRRRRRRR\x28\x20\x22\x20\0\0\0\0\0\0\0\x30\0\0\0\x14nnnnnnnnnnnnnnnn",
+        ),
+    ],
+};
+const ESP_PACKET: Fixture<'_> = Fixture {
+    name: "ESP",
+    transport: Transport::Ip(50),
+    payloads: &[(UP, b"\xc1\x02\x03\x04\0\0\0\x07abcdefghijklmnopqrstuvwx")],
+};
+const AH_PACKET: Fixture<'_> = Fixture {
+    name: "AH",
+    transport: Transport::Ip(51),
+    payloads: &[(UP, b"\x06\x04\0\0\xc1\x02\x03\x04\0\0\0\x07checkchecks!payload")],
+};
+
+pub(crate) const FIXTURES: &[Fixture<'_>] = &[V2, V1, MIDWAY, IN_UDP, OVER_TCP, ESP_PACKET, AH_PACKET];
+
+#[test]
+fn every_conversation_is_ipsec() {
+    for fixture in FIXTURES {
+        let got = drive::<State>(fixture, usize::MAX);
+        assert_eq!(got.out.label, Some("ipsec"), "{}", fixture.name);
+        let ike = matches!(fixture.transport, Transport::Udp | Transport::Tcp);
+        assert_eq!(got.out.client, ike.then_some(End::Src), "{}", fixture.name);
+        assert_eq!(got.out.basis == Basis::Handshake, ike, "{}", fixture.name);
+    }
+    assert_eq!(drive::<State>(&OVER_TCP, 1).out.label, Some("ipsec"));
+}
+
+fn kinds(payloads: &[(Dir, &[u8])]) -> (Option<&'static str>, Vec<&'static str>) {
+    let got = drive::<State>(&Fixture { name: "", transport: Transport::Udp, payloads }, usize::MAX);
+    (got.out.label, got.out.evidence.iter().map(|e| e.kind.name).collect())
+}
+
+#[test]
+fn an_offer_that_nobody_answers_is_evidence_and_no_label() {
+    assert_eq!(kinds(&[(UP, INIT), (UP, INIT)]), (None, vec!["ipsec.offer"]));
+    assert_eq!(kinds(&[(UP, MAIN)]), (None, vec!["ipsec.offer"]));
+}
+
+#[test]
+fn a_refusal_is_evidence_and_a_cookie_is_neither() {
+    assert_eq!(kinds(&[(UP, INIT), (DOWN, NO_PROPOSAL)]), (None, vec!["ipsec.offer", "ipsec.refused"]));
+    assert_eq!(kinds(&[(UP, INIT), (DOWN, COOKIE)]), (None, vec!["ipsec.offer"]));
+}
+
+#[test]
+fn payloads_that_do_not_add_up_are_not_ike() {
+    let mut cases = vec![INIT.to_vec(); 5];
+    cases[0][31] += 1; // nonce beyond the end
+    cases[1][27] += 1; // message beyond the datagram
+    cases[2][16] = 0x10; // no such payload
+    cases[3][18] = 0x50; // no such exchange
+    cases[4][19] |= 0x01; // a flag that is none
+    for case in cases {
+        assert_eq!(kinds(&[(UP, &case)]), (None, vec![]));
+    }
+}
+
+/// Asks as on the usual port, then feeds packets both ways.
+fn on_port_4500(packets: &[[u8; 32]]) -> Option<&'static str> {
+    let probe = Probe {
+        dir: UP,
+        transport: Transport::Udp,
+        data: &packets[0],
+        wire_len: 32,
+        other: &[],
+        from_start: true,
+        port_hint: true,
+    };
+    assert_eq!(State::probe(&probe), Verdict::Yes);
+    assert_eq!(State::probe(&Probe { port_hint: false, ..probe }), Verdict::No);
+    let (mut state, mut out) = (State::default(), Out::default());
+    for data in packets {
+        let seg = Segment { dir: UP, transport: Transport::Udp, data, wire_len: 32, gap: false, ts_ns: 0 };
+        state.on_data(&seg, &mut out);
+    }
+    out.label
+}
+
+#[test]
+fn esp_in_udp_alone_needs_the_port_and_a_counter_before_random_bytes() {
+    let packet = |sequence: u8, salt: u8| {
+        let mut packet = [0; 32];
+        packet[..8].copy_from_slice(&[0xC1, 2, 3, 4, 0, 0, 0, sequence]);
+        for (i, b) in packet[8..].iter_mut().enumerate() {
+            *b = (i as u8 + 3).wrapping_mul(salt);
+        }
+        packet
+    };
+    assert_eq!(on_port_4500(&[1, 2, 4, 5].map(|i| packet(i, 37 * i))), Some("ipsec"));
+    assert_eq!(on_port_4500(&[1, 2, 3].map(|i| packet(i, 37 * i))), None);
+    assert_eq!(on_port_4500(&[1, 2, 3, 4].map(|i| packet(i, 1))), None);
+    assert_eq!(on_port_4500(&[9, 9, 9, 9].map(|i| packet(i, 37))), None);
+}
+
+#[test]
+fn a_truncated_header_is_not_ipsec_and_not_a_panic() {
+    for n in 0..INIT.len() {
+        assert_eq!(kinds(&[(UP, &INIT[..n])]).0, None);
+    }
+    let short = Fixture { payloads: &[(UP, &b"\x06\x09\0\0\xc1\x02\x03\x04\0\0\0\x07"[..])], ..AH_PACKET };
+    assert!(!drive::<State>(&short, usize::MAX).mine);
+}
