@@ -29,6 +29,7 @@ impl Facts {
         fill(&mut self.ssh, &other.ssh);
         fill(&mut self.http, &other.http);
         fill(&mut self.dns, &other.dns);
+        fill(&mut self.quic, &other.quic);
     }
 }
 

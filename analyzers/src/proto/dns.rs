@@ -65,6 +65,7 @@ impl Analyzer for State {
                     Err(_) => Verdict::No,
                 }
             }
+            Transport::Ip(_) => Verdict::No,
         }
     }
 
@@ -75,6 +76,7 @@ impl Analyzer for State {
                 Next::Continue { consumed: seg.data.len() }
             }
             Transport::Tcp => self.stream(seg, out),
+            Transport::Ip(_) => Next::NotMine,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Layer 0 reads the flow itself; a carrier (WebSocket, RDP before its TLS, SOCKS…) hands the stream inside on to the next layer,
 //! which is probed like a flow of its own.
 
+use crate::decode::proto;
 use farend_analyzers::{
     Basis, Dir, Evidence, Facts, Id, Labels, Layer as LabelLayer, METAS, Meta, Name, Next, Out, Probe,
     Running, Segment, Side, Transport, Verdict as Answer, decibans, probe, resolve,
@@ -20,14 +21,15 @@ const GIVE_UP_PACKETS: u8 = 12;
 /// Which analyzers to ask, by transport and first payload byte or port.
 #[derive(Debug)]
 pub struct ProbeTable {
-    by_byte: [[u64; 256]; 2],
+    by_byte: Box<[[u64; 256]; KINDS]>,
     by_port: std::collections::HashMap<u16, u64>,
-    all: [u64; 2],
+    all: [u64; KINDS],
 }
 
 impl Default for ProbeTable {
     fn default() -> Self {
-        let mut table = Self { by_byte: [[0; 256]; 2], by_port: Default::default(), all: [0; 2] };
+        let mut table =
+            Self { by_byte: Box::new([[0; 256]; KINDS]), by_port: Default::default(), all: [0; KINDS] };
         for (i, meta) in METAS.iter().enumerate() {
             let bit = 1 << i;
             for transport in meta.transports {
@@ -47,10 +49,17 @@ impl Default for ProbeTable {
     }
 }
 
+/// Transports that analyzers are told apart by.
+const KINDS: usize = 6;
+
 const fn transport_index(transport: Transport) -> usize {
     match transport {
         Transport::Tcp => 0,
         Transport::Udp => 1,
+        Transport::Ip(proto::GRE) => 2,
+        Transport::Ip(proto::ESP) => 3,
+        Transport::Ip(proto::AH) => 4,
+        Transport::Ip(_) => 5,
     }
 }
 
@@ -61,9 +70,9 @@ impl ProbeTable {
         of(a) | of(b)
     }
 
-    /// Whether any analyzer could begin with `byte`.
-    pub fn may_begin(&self, transport: Transport, byte: u8) -> bool {
-        self.by_byte[transport_index(transport)][usize::from(byte)] != 0
+    /// Whether any analyzer reads this transport.
+    pub fn reads(&self, transport: Transport) -> bool {
+        self.all[transport_index(transport)] != 0
     }
 }
 
@@ -215,7 +224,7 @@ impl Layers {
         layer.first.get_or_insert(piece.dir);
         layer.packets[d] = layer.packets[d].saturating_add(1);
         layer.total = layer.total.saturating_add(1);
-        let stream = layer.transport == Some(Transport::Tcp);
+        let stream = layer.transport.is_some_and(Transport::is_stream);
         let room = PROBE_BYTES.saturating_sub(layer.pending[d].len());
         let fits = piece.bytes.len().min(room);
         let whole = stream && fits == piece.bytes.len() || !stream;
@@ -269,7 +278,7 @@ impl Layers {
         let layer = self.layers.get_mut(depth)?;
         let transport = layer.transport?;
         let d = piece.dir.index();
-        let data: &[u8] = if transport == Transport::Tcp { &layer.pending[d] } else { piece.bytes };
+        let data: &[u8] = if transport.is_stream() { &layer.pending[d] } else { piece.bytes };
         let first = *data.first()?;
         if layer.packets[d] > PROBE_PACKETS {
             return None;
@@ -284,7 +293,7 @@ impl Layers {
                     dir: piece.dir,
                     transport,
                     data,
-                    wire_len: if transport == Transport::Tcp { data.len() } else { piece.wire_len },
+                    wire_len: if transport.is_stream() { data.len() } else { piece.wire_len },
                     other: &layer.pending[1 - d],
                     from_start: from_start && !layer.lost_start[d],
                     port_hint: hinted & (1 << i) != 0,
@@ -306,21 +315,19 @@ impl Layers {
         let Some(running) = layer.running.as_mut() else { return };
         let d = piece.dir.index();
         let mut pending = std::mem::take(&mut layer.pending[d]);
-        let buffered = transport == Transport::Tcp && !pending.is_empty();
+        let buffered = transport.is_stream() && !pending.is_empty();
         if buffered {
             pending.extend_from_slice(piece.bytes);
         }
         let data: &[u8] = if buffered { &pending } else { piece.bytes };
-        let wire_len = if transport == Transport::Tcp { data.len() } else { piece.wire_len };
+        let wire_len = if transport.is_stream() { data.len() } else { piece.wire_len };
         let segment =
             Segment { dir: piece.dir, transport, data, wire_len, gap: piece.gap, ts_ns: piece.ts_ns };
         let next = running.on_data(&segment, &mut layer.out);
         layer.fed[d] = layer.fed[d].saturating_add(u32::try_from(piece.bytes.len()).unwrap_or(u32::MAX));
         let mut kept_from = data.len();
         match next {
-            Next::Continue { consumed } if transport == Transport::Tcp => {
-                kept_from = consumed.min(data.len())
-            }
+            Next::Continue { consumed } if transport.is_stream() => kept_from = consumed.min(data.len()),
             Next::Continue { .. } => {}
             Next::Done => layer.done = true,
             Next::NotMine => {

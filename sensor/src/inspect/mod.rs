@@ -102,10 +102,10 @@ impl Inspector {
         }
     }
 
-    /// Whether any analyzer could take a flow that begins with `byte`.
+    /// Whether any analyzer reads this transport.
     #[must_use]
-    pub fn may_begin(&self, transport: Transport, byte: u8) -> bool {
-        self.table.may_begin(transport, byte)
+    pub fn reads(&self, transport: Transport) -> bool {
+        self.table.reads(transport)
     }
 
     /// Takes up a flow; `None` when the shard inspects as many as it may.
@@ -122,7 +122,7 @@ impl Inspector {
         let hinted = self.table.hinted(begin.ports[0], begin.ports[1]);
         let it = &mut self.pool[slot as usize];
         (it.shard, it.held, it.stream, it.from_start) =
-            (shard, 0, begin.transport == Transport::Tcp, begin.from_start);
+            (shard, 0, begin.transport.is_stream(), begin.from_start);
         it.layers.reset(&self.table, begin.transport, hinted, begin.from_start);
         for (half, first) in it.halves.iter_mut().zip(begin.first_seq) {
             half.reset();

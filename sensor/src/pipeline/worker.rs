@@ -434,7 +434,7 @@ impl Core {
         if p.proto != proto::TCP || basis == OpenerBasis::Syn {
             hot.flags |= flag::FROM_START;
         }
-        if p.proto != proto::TCP && p.proto != proto::UDP {
+        if !self.inspector.reads(transport_of(p.proto)) {
             hot.flags |= flag::DECIDED;
         }
         self.update(table, at, side, unit, payload);
@@ -461,7 +461,7 @@ impl Core {
             let isn = |end: usize| (birth.isn_known & 1 << end != 0).then_some(birth.isn[end]);
             let key = &table.entry(at).key;
             let begin = Begin {
-                transport: if p.proto == proto::TCP { Transport::Tcp } else { Transport::Udp },
+                transport: transport_of(p.proto),
                 ports: [key.a().1, key.b().1],
                 from_start: hot.has(flag::FROM_START),
                 first_seq: [isn(opener), isn(1 - opener)],
@@ -642,6 +642,14 @@ impl Core {
         report.tick = tick.number;
         report.ended.sort_unstable_by_key(|e| (e.flow.birth.input, e.flow.birth.number, e.flow.birth.layer));
         report
+    }
+}
+
+const fn transport_of(number: u8) -> Transport {
+    match number {
+        proto::TCP => Transport::Tcp,
+        proto::UDP => Transport::Udp,
+        other => Transport::Ip(other),
     }
 }
 

@@ -135,7 +135,7 @@ mod tests {
         file.write_all(&vec![7; FIRST_WINDOW + 10]).unwrap();
         let mut mapped = Mapped::new(&file).unwrap();
         file.write_all(&[8; 10]).unwrap();
-        assert_eq!(mapped.bytes(), []);
+        assert!(mapped.bytes().is_empty());
         mapped.more().unwrap();
         assert_eq!(mapped.bytes().len(), FIRST_WINDOW);
         assert!(!mapped.is_whole());
@@ -148,7 +148,7 @@ mod tests {
     fn an_empty_file_is_whole_and_empty() {
         let mapped = Mapped::new(&tempfile::tempfile().unwrap()).unwrap();
         assert!(mapped.is_whole());
-        assert_eq!(mapped.bytes(), []);
+        assert!(mapped.bytes().is_empty());
     }
 
     #[cfg(target_os = "linux")]

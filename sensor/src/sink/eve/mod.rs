@@ -20,7 +20,7 @@ use crate::flow::tcp;
 use crate::host::{Finding, HostRecord, Weights};
 use crate::pipeline::{Ended, Far};
 use ours::{Account, AlertPart, Egress, EvidenceLine, FlowPart, HostLine, HostPart};
-use protocol::{DnsRecord, HttpRecord, SshRecord, TlsRecord};
+use protocol::{DnsRecord, HttpRecord, QuicRecord, SshRecord, TlsRecord};
 use tuple::Tuple;
 pub use tuple::{community_id, proto_name};
 
@@ -148,6 +148,7 @@ impl<W: Write> Eve<W> {
             }),
             tcp: is_tcp.then(|| TcpRecord::of(flags)),
             tls: facts.and_then(|f| f.tls.as_deref()).map(TlsRecord::of),
+            quic: facts.and_then(|f| f.quic.as_deref()).map(QuicRecord::of),
             ssh: facts.and_then(|f| f.ssh.as_deref()).map(SshRecord::of),
             http: facts.and_then(|f| f.http.as_deref()).map(HttpRecord::of),
             dns: facts.and_then(|f| f.dns.as_deref()).map(DnsRecord::of),
@@ -188,6 +189,7 @@ impl<W: Write> Eve<W> {
             flow: None,
             tcp: None,
             tls: None,
+            quic: None,
             ssh: None,
             http: None,
             dns: None,
@@ -294,6 +296,8 @@ struct Record<'a, F: Serialize> {
     tcp: Option<TcpRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<TlsRecord<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quic: Option<QuicRecord<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ssh: Option<SshRecord<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,6 @@
-//! Handshake metadata in Suricata's fields: `tls`, `ssh`, `http`, `dns`.
+//! Handshake metadata in Suricata's fields: `tls`, `quic`, `ssh`, `http`, `dns`.
 
-use farend_analyzers::{Dns, Http, Ssh, SshSide, Tls};
+use farend_analyzers::{Dns, Http, Quic, Ssh, SshSide, Tls};
 use serde::Serialize;
 
 use crate::clock::SECOND_NS;
@@ -232,4 +232,23 @@ fn rcode_name(number: u8) -> String {
         other => return format!("RCODE{other}"),
     };
     name.to_owned()
+}
+
+#[derive(Serialize)]
+pub(super) struct QuicRecord<'a> {
+    pub(super) version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sni: Option<&'a str>,
+}
+
+impl<'a> QuicRecord<'a> {
+    pub(super) fn of(quic: &'a Quic) -> Self {
+        let version = match quic.version {
+            1 => "1".to_owned(),
+            0x6b33_43cf => "2".to_owned(),
+            draft @ 0xff00_0000..=0xff00_00ff => format!("draft-{}", draft & 0xff),
+            other => format!("{other:#010x}"),
+        };
+        Self { version, sni: quic.sni.as_deref() }
+    }
 }
