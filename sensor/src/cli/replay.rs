@@ -59,7 +59,8 @@ pub(super) fn analyse(
         .as_deref()
         .map(|path| open_eve(path).map(|out| Eve::new(out, output.eve_types, files.clone())))
         .transpose()?;
-    let all_flows = eve.as_ref().is_some_and(|e| e.types().flow);
+    // Host records tell shares of a host's bytes, so they need every flow, too.
+    let all_flows = eve.as_ref().is_some_and(|e| e.types().flow || e.types().host);
     let sinks = Sinks { eve, sessions: Sessions::default(), all_flows };
     let mut reducer = Reducer::new(Arc::new(intel), home.clone(), Weights::default(), sinks);
     let settings = Settings {

@@ -154,7 +154,7 @@ pub struct Hot {
     pub bytes: [u64; 2],
     /// Packets sent by each end, low 32 bits.
     pub packets: [u32; 2],
-    /// Inspection or verdict, see [`flag`].
+    /// Inspection or verdict, see [`flag`]; before that, sequence number of the called side's first payload byte ([`flag::SYN_ACK`]).
     pub cold: u32,
     /// See [`flag`].
     pub flags: u16,
@@ -229,7 +229,7 @@ impl Hot {
     }
 }
 
-/// What is known of a flow since its first packet. 48 bytes.
+/// What is known of a flow since its first packet. 40 bytes.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct Birth {
@@ -245,13 +245,13 @@ pub struct Birth {
     pub input: u16,
     /// Position among the flows that its first packet belongs to: 0 for the outermost.
     pub layer: u8,
-    /// Ends whose initial sequence number is known: bit 0 the first end, bit 1 the second.
-    pub isn_known: u8,
+    /// `isn` was taken from a SYN.
+    pub isn_known: bool,
     /// ICMP type and code of the first packet.
     pub icmp: [u8; 2],
-    /// Sequence number of each end's first payload byte, from its SYN.
-    pub isn: [u32; 2],
+    /// Sequence number of the opener's first payload byte.
+    pub isn: u32,
 }
 
-// SAFETY: integers and arrays of integers; `Encap` is a plain `Copy` array of bytes whose zero is the empty list.
+// SAFETY: integers, arrays of integers and a `bool` whose zero is false; `Encap` is a plain `Copy` array of bytes whose zero is the empty list.
 unsafe impl Zeroed for Birth {}

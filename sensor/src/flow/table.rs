@@ -28,7 +28,7 @@ pub struct Entry<K> {
 unsafe impl<K: Key> Zeroed for Entry<K> {}
 
 const _: () =
-    assert!(size_of::<Entry<Key4>>() == 64 && size_of::<Entry<Key6>>() == 128 && size_of::<Birth>() <= 48);
+    assert!(size_of::<Entry<Key4>>() == 64 && size_of::<Entry<Key6>>() == 128 && size_of::<Birth>() <= 40);
 
 /// Number of an entry; stays the same for the flow's life.
 pub type Found = u32;
@@ -181,11 +181,6 @@ impl<K: Key> Table<K> {
     /// The record of the first packet.
     pub fn birth(&self, at: Found) -> &Birth {
         self.births.at(at as usize)
-    }
-
-    /// The record of the first packet, to complete with the first packet of the other end.
-    pub fn birth_mut(&mut self, at: Found) -> &mut Birth {
-        self.births.at_mut(at as usize)
     }
 }
 

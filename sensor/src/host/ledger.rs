@@ -13,7 +13,7 @@ use crate::flow::State;
 use crate::home::Home;
 use crate::inspect::Verdict;
 use crate::intel::{FarEnd, Intel};
-use crate::pipeline::{Ended, FlowId, HostBytes, Sighting, Volume};
+use crate::pipeline::{Ended, FlowId, Sighting, Volume};
 
 /// Hosts kept. At the bound new ones are counted and left out.
 const MAX_HOSTS: usize = 65_536;
@@ -132,11 +132,16 @@ impl Ledger {
         self.inbound(ended, label, ctx);
     }
 
-    /// Bytes over the border.
-    pub fn bytes(&mut self, row: &HostBytes) {
-        // Counted from the moment evidence speaks of a host: a share of what it has exchanged since.
-        if let Some(host) = self.hosts.get_mut(&row.host) {
-            host.bytes += row.bytes;
+    /// Counts a flow's bytes to the hosts inside that it connects to the outside, from the moment evidence speaks of them: a share
+    /// of what they have exchanged since. Only as whole as the flows that are reported.
+    pub fn bytes(&mut self, ended: &Ended, ctx: Context<'_>) {
+        for (n, ip) in ended.flow.ip.into_iter().enumerate() {
+            if let Some(host) = self.hosts.get_mut(&ip)
+                && ctx.home.holds(ip, ctx.private_seen)
+                && ctx.home.is_outside(ended.flow.ip[1 - n])
+            {
+                host.bytes += ended.hot.bytes.iter().sum::<u64>();
+            }
         }
     }
 

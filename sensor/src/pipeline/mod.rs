@@ -14,7 +14,7 @@ mod worker;
 
 pub use counters::{Counters, DecodeCounters, Untracked};
 pub use reduce::{Far, Reducer, Sink};
-pub use report::{Ended, FlowId, HostBytes, Learned, Report, Sighting, Volume};
+pub use report::{Ended, FlowId, Learned, Report, Sighting, Volume};
 pub use run::{Settings, Summary, run};
 pub use split::Splitter;
 pub use unit::{Tick, Unit, Units};

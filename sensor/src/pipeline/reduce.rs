@@ -84,7 +84,6 @@ impl<S: Sink> Reducer<S> {
             all.names.append(&mut report.names);
             all.sightings.append(&mut report.sightings);
             all.ended.append(&mut report.ended);
-            all.host_bytes.append(&mut report.host_bytes);
         }
         all.names.sort_by(|a, b| {
             (a.seq, a.ts_ns, a.name.addr, &a.name.name).cmp(&(b.seq, b.ts_ns, b.name.addr, &b.name.name))
@@ -103,12 +102,10 @@ impl<S: Sink> Reducer<S> {
                 self.raise(&sighting.flow.ip, sighting.ts_ns);
             }
         }
-        for row in &all.host_bytes {
-            self.ledger.bytes(row);
-        }
         for ended in &all.ended {
             self.time_ns = self.time_ns.max(ended.hot.last_ns);
             self.ledger.ended(ended, ctx);
+            self.ledger.bytes(ended, ctx);
             if may_raise {
                 self.raise(&ended.flow.ip, ended.hot.last_ns);
             }

@@ -97,15 +97,6 @@ pub struct Learned {
     pub name: Name,
 }
 
-/// Bytes that a host exchanged with the other side of the home border in flows that ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HostBytes {
-    /// The host.
-    pub host: IpAddr,
-    /// Bytes of both directions.
-    pub bytes: u64,
-}
-
 /// Everything of one worker and one tick.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -117,6 +108,4 @@ pub struct Report {
     pub names: Vec<Learned>,
     /// Flows that ended; without flow records only those that matter to findings.
     pub ended: Vec<Ended>,
-    /// Bytes over the border of all flows that ended; a host may stand in several rows.
-    pub host_bytes: Vec<HostBytes>,
 }

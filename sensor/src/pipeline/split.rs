@@ -115,7 +115,7 @@ impl Splitter {
                 }
             }
             let shard = shard_of(&packet.addrs);
-            let lane_number = usize::from(shard) % lanes.len();
+            let lane_number = if lanes.len() == 1 { 0 } else { usize::from(shard) % lanes.len() };
             let lane = &mut lanes[lane_number];
             let (at, in_extra) = if packet.reassembled {
                 let at = lane.extra.len();

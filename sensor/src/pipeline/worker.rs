@@ -9,7 +9,7 @@ use std::io;
 use farend_analyzers::{Dir, Side, Transport};
 
 use super::counters::{Counters, Untracked};
-use super::report::{Ended, FlowId, HostBytes, Learned, Report, Sighting, volume};
+use super::report::{Ended, FlowId, Learned, Report, Sighting, volume};
 use super::unit::{Tick, Unit, Units};
 use crate::clock::SECOND_NS;
 use crate::decode::{Addrs, Packet, proto};
@@ -122,25 +122,23 @@ impl Worker {
         })
     }
 
-    /// Takes a batch. While one step of it is updated, the buckets of the next are already on their way.
+    /// Takes a batch: while one step of it is updated, the entries of the next and the buckets of the one after are on their way.
     pub fn packets(&mut self, units: &Units) {
         let region = units.region.bytes();
-        let mut steps = units.list.chunks(STEP);
-        let Some(mut step) = steps.next() else { return };
-        let mut hashes = [0; STEP];
-        self.fetch_buckets(step, &mut hashes);
-        loop {
-            self.fetch_entries(step, &hashes);
-            let next = steps.next();
-            let mut next_hashes = [0; STEP];
-            if let Some(next) = next {
-                self.fetch_buckets(next, &mut next_hashes);
-            }
-            for (unit, hash) in step.iter().zip(hashes) {
+        let mut ahead = units.list.chunks(STEP);
+        let mut steps: [&[Unit]; 3] = std::array::from_fn(|_| ahead.next().unwrap_or_default());
+        let mut hashes = [[0; STEP]; 3];
+        self.fetch_buckets(steps[0], &mut hashes[0]);
+        self.fetch_entries(steps[0], &hashes[0]);
+        self.fetch_buckets(steps[1], &mut hashes[1]);
+        while !steps[0].is_empty() {
+            self.fetch_entries(steps[1], &hashes[1]);
+            self.fetch_buckets(steps[2], &mut hashes[2]);
+            for (unit, hash) in steps[0].iter().zip(hashes[0]) {
                 self.packet(unit, hash, units.payload(unit, region));
             }
-            let Some(next) = next else { return };
-            (step, hashes) = (next, next_hashes);
+            steps = [steps[1], steps[2], ahead.next().unwrap_or_default()];
+            hashes = [hashes[1], hashes[2], hashes[0]];
         }
     }
 
@@ -406,7 +404,8 @@ impl Core {
             input: unit.input,
             layer: unit.layer,
             icmp: [p.icmp_type, p.icmp_code],
-            ..Birth::default()
+            isn: p.seq.wrapping_add(1),
+            isn_known: p.proto == proto::TCP && p.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN,
         };
         self.counters.received += 1;
         let Some(at) = table.open(unit.shard, hash, key, birth) else {
@@ -440,13 +439,15 @@ impl Core {
         self.update(table, at, side, unit, payload);
     }
 
-    /// Notes initial sequence numbers and, from a SYN-ACK, that both sides are there.
+    /// Notes from a SYN-ACK that both sides are there, and where the called side's payload begins.
     fn syn<K: Key>(&mut self, table: &mut Table<K>, at: u32, side: usize, p: &Packet) {
-        let birth = table.birth_mut(at);
-        birth.isn[side] = p.seq.wrapping_add(1);
-        birth.isn_known |= 1 << side;
-        if p.tcp_flags & tcp::ACK != 0 {
-            table.hot_mut(at).flags |= flag::SYN_ACK;
+        let hot = table.hot_mut(at);
+        if p.tcp_flags & tcp::ACK != 0 && side != hot.opener() {
+            hot.flags |= flag::SYN_ACK;
+            // Until inspection begins nothing else is in `cold`, and the record of birth is another line of memory.
+            if !hot.has(flag::INSPECTED) && !hot.has(flag::VERDICT) {
+                hot.cold = p.seq.wrapping_add(1);
+            }
         }
     }
 
@@ -458,13 +459,12 @@ impl Core {
             hot.cold
         } else {
             let birth = table.birth(at);
-            let isn = |end: usize| (birth.isn_known & 1 << end != 0).then_some(birth.isn[end]);
             let key = &table.entry(at).key;
             let begin = Begin {
                 transport: transport_of(p.proto),
                 ports: [key.a().1, key.b().1],
                 from_start: hot.has(flag::FROM_START),
-                first_seq: [isn(opener), isn(1 - opener)],
+                first_seq: [birth.isn_known.then_some(birth.isn), hot.has(flag::SYN_ACK).then_some(hot.cold)],
             };
             match self.inspector.begin(unit.shard, begin) {
                 Some(slot) => {
@@ -618,15 +618,6 @@ impl Core {
         let ends = [entry.key.a().0, entry.key.b().0];
         let home = &self.config.home;
         let inside = [home.holds(ends[0], self.private_seen), home.holds(ends[1], self.private_seen)];
-        for (n, host) in ends.into_iter().enumerate() {
-            if inside[n] && home.is_outside(ends[1 - n]) {
-                let bytes = hot.bytes[0] + hot.bytes[1];
-                match self.report.host_bytes.last_mut() {
-                    Some(row) if row.host == host => row.bytes += bytes,
-                    _ => self.report.host_bytes.push(HostBytes { host, bytes }),
-                }
-            }
-        }
         let matters = verdict.as_ref().is_some_and(|v| v.labels.label.is_some() || !v.evidence.is_empty())
             || (inside[1 - opener]
                 && hot.state() != crate::flow::State::New

@@ -200,9 +200,7 @@ mod tests {
     fn elephants_begin_with_a_handshake_and_fill_their_frames() {
         let mut out = Vec::new();
         generate(Workload::Elephant, 30_000, 1, &mut out).expect("memory");
-        assert!(
-            out.windows(12).any(|w| w == b"host7.bench.")
-        );
+        assert!(out.windows(12).any(|w| w == b"host7.bench."));
         assert!(out.len() > 20_000_000 / 2);
     }
 }
