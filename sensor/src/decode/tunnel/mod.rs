@@ -1,0 +1,133 @@
+//! Tunnels that carry packets. In: what follows a UDP header whose port hints at a tunnel, or a GRE, L2TPv3 or other
+//! carrier's header. Out: the packets inside, or the carrier itself.
+//!
+//! Each function of a layer below notes the layers it opens in `carrier.encap`, so that a carrier without IP packets
+//! inside comes out with what was recognised of it.
+
+mod ayiya;
+mod capwap;
+mod erspan;
+mod geneve;
+mod gre;
+mod gtp;
+mod l2tp;
+mod lisp;
+mod teredo;
+mod vxlan;
+
+use super::outcome::{Ignored, Layer, Stop, Walked};
+use super::region::Region;
+use super::{Context, Fit, Walk};
+
+/// Not what the port hinted at.
+const NOT_THIS: Stop = Stop::Ignored(Ignored::NonIp);
+
+/// A tunnel that a UDP port hints at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Guess {
+    Ayiya,
+    Capwap,
+    Geneve,
+    Gre,
+    Gtp,
+    L2tp,
+    Lisp,
+    Mpls,
+    Teredo,
+    Vxlan,
+    VxlanGpe,
+}
+
+impl Guess {
+    /// The hint of the destination port, else that of the source port: most tunnels hash the inner flow into the
+    /// source port, but a server's answers come from its port.
+    #[inline]
+    pub(super) fn by_port(src: u16, dst: u16) -> Option<Self> {
+        Self::of(dst).or_else(|| Self::of(src))
+    }
+
+    /// Ports of IANA's registry, and 8472, which Linux used for VXLAN before one was assigned.
+    #[inline]
+    fn of(port: u16) -> Option<Self> {
+        match port {
+            1701 => Some(Self::L2tp),
+            2152 => Some(Self::Gtp),
+            3544 => Some(Self::Teredo),
+            4341 => Some(Self::Lisp),
+            4754 => Some(Self::Gre),
+            4789 | 8472 => Some(Self::Vxlan),
+            4790 => Some(Self::VxlanGpe),
+            5072 => Some(Self::Ayiya),
+            5247 => Some(Self::Capwap),
+            6081 => Some(Self::Geneve),
+            6635 => Some(Self::Mpls),
+            _ => None,
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// A UDP payload that may be a tunnel; if it is not, the drafted packet comes out as it is.
+    #[inline(never)]
+    pub(super) fn guessed(&mut self, guess: Guess, region: Region<'_>) -> Walked {
+        let packet = *self.packets.draft();
+        let mut carrier = packet;
+        let inside = match guess {
+            Guess::Ayiya => self.ayiya(region, &mut carrier),
+            Guess::Capwap => self.capwap(region, &mut carrier),
+            Guess::Geneve => self.geneve(region, &mut carrier),
+            Guess::Gre => self.gre_payload(region, &mut carrier),
+            Guess::Gtp => self.gtp(region, &mut carrier),
+            Guess::L2tp => return self.l2tp_udp(region),
+            Guess::Lisp => self.lisp(region, &mut carrier),
+            Guess::Mpls => {
+                let ctx = Context::inside(&carrier, Fit::Exact);
+                carrier.open(Layer::Mpls).and_then(|()| self.mpls(region, ctx))
+            }
+            Guess::Teredo => self.teredo(region, &mut carrier),
+            Guess::Vxlan => self.vxlan(region, &mut carrier),
+            Guess::VxlanGpe => self.vxlan_gpe(region, &mut carrier),
+        };
+        match inside {
+            Ok(()) | Err(Stop::Fragment) => inside,
+            Err(Stop::Ignored(ignored)) if ignored.is_recognised() => self.emit(&carrier),
+            Err(Stop::Ignored(_) | Stop::Malformed(_)) => self.emit(&packet),
+        }
+    }
+}
+
+/// A 24-bit segment or instance identifier.
+fn be24(header: &[u8; 8], at: usize) -> u32 {
+    u32::from_be_bytes([0, header[at], header[at + 1], header[at + 2]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::*;
+    use super::*;
+
+    #[test]
+    fn the_destination_port_is_the_better_hint() {
+        assert_eq!(Guess::by_port(4789, 6081), Some(Guess::Geneve));
+        assert_eq!(Guess::by_port(3544, 50000), Some(Guess::Teredo));
+        assert_eq!(Guess::by_port(50000, 443), None);
+    }
+
+    #[test]
+    fn gre_and_mpls_in_udp_are_peeled() {
+        let gre = udp(50000, 4754, &join(&[&[0, 0, 8, 0], &inner_ipv4()]));
+        assert_only_inner(&ipv4(17, &gre), &["gre"]);
+        let mpls = udp(50000, 6635, &join(&[&[0, 1, 0x01, 64], &inner_ipv4()]));
+        assert_only_inner(&ipv4(17, &mpls), &["mpls"]);
+        assert_plain(&ipv4(17, &udp(50000, 4754, &[0, 0, 8, 0, 1, 2, 3, 4])), 17);
+        assert_plain(&ipv4(17, &udp(50000, 6635, &[0, 1, 0x01, 64, 1, 2, 3, 4])), 17);
+    }
+
+    #[test]
+    fn a_fragment_inside_a_guessed_tunnel_is_held() {
+        let fragment = ipv4_fragment(17, 0x2000, &[0; 16]);
+        let inside = join(&[&[0x0c, 0, 0, 1, 0, 0, 1, 0], &fragment]);
+        let (outcome, packets) = decode(super::super::Link::RawIp, &ipv4(17, &udp(50000, 4790, &inside)));
+        assert_eq!((outcome, packets.len()), (super::super::Outcome::Fragment, 0));
+    }
+}
