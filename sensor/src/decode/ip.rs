@@ -10,6 +10,9 @@ use super::{Context, Fit, Walk};
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 
+/// The flag of [`Packet::ip_flags`] that tells of fragments to come; a whole datagram has none.
+const MORE_FRAGMENTS: u8 = 1;
+
 /// Extension headers walked at most. RFC 8200 section 4.1 lists seven, each at most once or twice.
 const MAX_EXTENSIONS: usize = 10;
 
@@ -56,7 +59,7 @@ impl Walk<'_> {
             return Err(Stop::malformed(Layer::Ipv4, Why::Length));
         }
         ctx.fit.check(total, region, Layer::Ipv4, || checksum_is_right(region, header_len))?;
-        let mut packet = Packet {
+        *self.packets.draft() = Packet {
             addrs: Addrs::V4 {
                 src: [header[12], header[13], header[14], header[15]],
                 dst: [header[16], header[17], header[18], header[19]],
@@ -69,12 +72,13 @@ impl Walk<'_> {
         let payload = region.of_length(total).after(header_len, Layer::Ipv4)?;
         let fragment = be16(header, 6);
         if fragment & 0x3fff != 0 {
+            let packet = self.packets.draft();
             let key =
                 Key { addrs: packet.addrs, id: packet.ip_id.into(), proto: header[9], domain: ctx.domain };
             let offset = u32::from(fragment & 0x1fff) * 8;
-            return self.fragment(payload, key, offset, fragment & 0x2000 != 0, header[9], &mut packet);
+            return self.fragment(payload, key, offset, fragment & 0x2000 != 0, header[9]);
         }
-        self.upper(header[9], payload, &mut packet)
+        self.upper(header[9], payload)
     }
 
     /// IPv6 (RFC 8200).
@@ -93,13 +97,14 @@ impl Walk<'_> {
         let mut dst = [0; 16];
         src.copy_from_slice(&header[8..24]);
         dst.copy_from_slice(&header[24..40]);
-        let mut packet = Packet { addrs: Addrs::V6 { src, dst }, ttl: header[7], ..self.packet(ctx, total) };
+        *self.packets.draft() =
+            Packet { addrs: Addrs::V6 { src, dst }, ttl: header[7], ..self.packet(ctx, total) };
         let payload = region.of_length(total).after(IPV6_HEADER, Layer::Ipv6)?;
-        self.ipv6_next(header[6], payload, &mut packet)
+        self.ipv6_next(header[6], payload)
     }
 
     /// What follows an IPv6 header or an extension header.
-    pub(super) fn ipv6_next(&mut self, mut next: u8, mut region: Region<'_>, packet: &mut Packet) -> Walked {
+    pub(super) fn ipv6_next(&mut self, mut next: u8, mut region: Region<'_>) -> Walked {
         use extension::{DESTINATION, FRAGMENT, HIP, HOP_BY_HOP, MOBILITY, NO_NEXT, ROUTING, SHIM6};
         for _ in 0..MAX_EXTENSIONS {
             match next {
@@ -115,28 +120,23 @@ impl Walk<'_> {
                     let (offset, more) = (be16(header, 2) & 0xfff8, header[3] & 1 != 0);
                     // An atomic fragment is a whole packet (RFC 6946).
                     if offset != 0 || more {
+                        let packet = self.packets.draft();
                         let id = be32(header, 4);
                         let key = Key { addrs: packet.addrs, id, proto: 0, domain: packet.domain };
                         packet.ip_id = be16(header, 6);
-                        return self.fragment(region, key, offset.into(), more, next, packet);
+                        return self.fragment(region, key, offset.into(), more, next);
                     }
                 }
                 NO_NEXT => return Err(Stop::Ignored(Ignored::NoNextHeader)),
-                _ => return self.upper(next, region, packet),
+                _ => return self.upper(next, region),
             }
         }
         Err(Stop::malformed(Layer::Ipv6Extension, Why::Endless))
     }
 
-    fn fragment(
-        &mut self,
-        region: Region<'_>,
-        key: Key,
-        offset: u32,
-        more: bool,
-        next: u8,
-        packet: &mut Packet,
-    ) -> Walked {
+    #[cold]
+    fn fragment(&mut self, region: Region<'_>, key: Key, offset: u32, more: bool, next: u8) -> Walked {
+        let packet = self.packets.draft();
         let arrival = Arrival {
             key,
             offset,
@@ -158,10 +158,11 @@ impl Walk<'_> {
         packet.buffer = whole.buffer;
         packet.wire_len = whole.account;
         packet.ttl = whole.ttl;
+        packet.ip_flags &= !MORE_FRAGMENTS;
         let region = Region::new(&whole.bytes, whole.wire);
         let walked = match packet.addrs {
-            Addrs::V4 { .. } => self.upper(whole.next, region, packet),
-            Addrs::V6 { .. } => self.ipv6_next(whole.next, region, packet),
+            Addrs::V4 { .. } => self.upper(whole.next, region),
+            Addrs::V6 { .. } => self.ipv6_next(whole.next, region),
         };
         self.fragments.keep(whole.buffer, whole.bytes);
         walked
@@ -214,4 +215,102 @@ fn checksum_is_right(region: Region<'_>, header_len: usize) -> bool {
     let Some(header) = region.captured().get(..header_len) else { return false };
     let sum: u32 = header.chunks_exact(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
     (sum >> 16) + (sum & 0xffff) == 0xffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::*;
+    use super::super::{Link, Malformed, Outcome};
+    use super::*;
+
+    fn malformed(layer: Layer, why: Why) -> Outcome {
+        Outcome::Malformed(Malformed { layer, why })
+    }
+
+    #[test]
+    fn ipv4_fields_are_read_and_options_stepped_over() {
+        let packet = packets_of(&inner_ipv4())[0];
+        assert_eq!(packet.addrs, Addrs::V4 { src: SRC4, dst: DST4 });
+        assert_eq!((packet.ip_id, packet.ttl, packet.ip_flags), (0x1234, 63, 2));
+        let mut optioned = inner_ipv4();
+        optioned[0] = 0x46;
+        optioned[3] += 4;
+        optioned.splice(20..20, [0x94, 0x04, 0, 0]);
+        let packet = packets_of(&optioned)[0];
+        assert_eq!((packet.dst_port, packet.payload_at, packet.payload_len), (22, 14 + 24 + 20, 4));
+    }
+
+    #[test]
+    fn ipv4_lengths_that_contradict_the_frame_are_malformed() {
+        let with = |at: usize, value: u8| {
+            let mut ip = inner_ipv4();
+            ip[at] = value;
+            decode(Link::Ethernet, &ethernet(0x0800, &ip)).0
+        };
+        assert_eq!(with(0, 0x44), malformed(Layer::Ipv4, Why::HeaderLength));
+        assert_eq!(with(0, 0x65), malformed(Layer::Ipv4, Why::Version));
+        assert_eq!(with(3, 19), malformed(Layer::Ipv4, Why::Length));
+        assert_eq!(with(3, 45), malformed(Layer::Ipv4, Why::BeyondFrame));
+        assert_eq!(decode(Link::RawIp, &inner_ipv4()[..19]).0, malformed(Layer::Ipv4, Why::TooShort));
+    }
+
+    #[test]
+    fn an_ipv4_length_of_zero_means_the_rest_of_the_frame() {
+        let mut ip = ipv4(6, &tcp(40000, 22, &[7; 9000]));
+        ip[2..4].copy_from_slice(&[0, 0]);
+        assert_eq!(packets_of(&ip)[0].payload_wire, 9000);
+    }
+
+    #[test]
+    fn a_cut_ip_header_is_not_malformed() {
+        let frame = inner_ethernet();
+        assert_eq!(decode_cut(Link::Ethernet, &frame, 30).0, Outcome::Ignored(Ignored::Snaplen));
+        assert_eq!(decode_cut(Link::Ethernet, &frame, 34).0, Outcome::Ignored(Ignored::Snaplen));
+        assert_eq!(decode_cut(Link::Ethernet, &frame, 38).0, Outcome::Packets(1));
+    }
+
+    #[test]
+    fn ipv6_fields_are_read_and_extension_headers_stepped_over() {
+        let packet = packets_of(&inner_ipv6())[0];
+        assert_eq!(packet.addrs, Addrs::V6 { src: SRC6, dst: DST6 });
+        assert_eq!((packet.ttl, packet.ip_id, packet.payload_at), (62, 0, 14 + 40 + 20));
+        let chain = [
+            43, 0, 1, 4, 0, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0, 6, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        let packet = packets_of(&ipv6(0, &join(&[&chain, &tcp(40000, 22, b"SSH-")])))[0];
+        assert_eq!((packet.dst_port, packet.payload_len, packet.l4_at), (22, 4, 14 + 40 + 32));
+    }
+
+    #[test]
+    fn ipv6_lengths_that_contradict_the_frame_are_malformed() {
+        let mut ip = inner_ipv6();
+        ip[5] += 1;
+        assert_eq!(decode(Link::RawIp, &ip).0, malformed(Layer::Ipv6, Why::BeyondFrame));
+        let long = ipv6(0, &[6, 200, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(decode(Link::RawIp, &long).0, malformed(Layer::Ipv6Extension, Why::TooShort));
+        let endless = ipv6(60, &[60, 0, 0, 0, 0, 0, 0, 0].repeat(30));
+        assert_eq!(decode(Link::RawIp, &endless).0, malformed(Layer::Ipv6Extension, Why::Endless));
+        assert_eq!(decode(Link::RawIp, &inner_ipv6()[..39]).0, malformed(Layer::Ipv6, Why::TooShort));
+    }
+
+    #[test]
+    fn a_jumbogram_reaches_to_the_end_of_the_frame() {
+        let hop_by_hop = [6, 0, 0xc2, 4, 0, 1, 0x11, 0x84];
+        let mut ip = ipv6(0, &join(&[&hop_by_hop, &tcp(40000, 22, b"")]));
+        ip[4..6].copy_from_slice(&[0, 0]);
+        ip.extend(vec![7; 70_000]);
+        assert_eq!(packets_of(&ip)[0].payload_wire, 70_000);
+    }
+
+    #[test]
+    fn an_atomic_fragment_is_a_whole_packet() {
+        let header = [6, 0, 0, 0, 0, 0, 0, 9];
+        let packet = packets_of(&ipv6(44, &join(&[&header, &tcp(40000, 22, b"SSH-")])))[0];
+        assert_eq!((packet.dst_port, packet.reassembled), (22, false));
+    }
+
+    #[test]
+    fn ipv6_without_a_payload_is_ignored() {
+        assert_eq!(decode(Link::RawIp, &ipv6(59, &[])).0, Outcome::Ignored(Ignored::NoNextHeader));
+    }
 }

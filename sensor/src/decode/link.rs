@@ -1,5 +1,6 @@
 //! Link types of captures. In: a DLT number, then frames of that link. Out: the walk goes on at Ethernet, IP or PPP.
 
+use super::ethernet::MAX_8023_LENGTH;
 use super::outcome::{Ignored, Layer, Stop, Walked};
 use super::region::{Region, be16};
 use super::{Context, Walk};
@@ -120,7 +121,89 @@ impl Walk<'_> {
             }
             (_, sll_protocol::LLC) => self.llc(region, Context::FRAME),
             (_, sll_protocol::NOVELL_RAW) => Err(Stop::Ignored(Ignored::Llc)),
+            // Linux' other numbers below the EtherTypes (CAN, IrDA, DSA…); not IEEE 802.3 lengths here.
+            (_, 0..=MAX_8023_LENGTH) => Err(Stop::Ignored(Ignored::NonIp)),
             (_, ethertype) => self.ethertype(ethertype, region, Context::FRAME),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::*;
+    use super::super::{Malformed, Outcome, Why};
+    use super::*;
+
+    fn assert_direct(link: Link, frame: &[u8], payload_at: u32) {
+        let (outcome, packets) = decode(link, frame);
+        assert_eq!(outcome, Outcome::Packets(1), "{link:?}");
+        assert_eq!((packets[0].src_port, packets[0].payload_at), (40000, payload_at), "{link:?}");
+        assert_eq!(packets[0].wire_len as usize, frame.len(), "the frame's length is accounted");
+    }
+
+    #[test]
+    fn every_link_type_leads_to_its_packet() {
+        let (v4, v6) = (inner_ipv4(), inner_ipv6());
+        assert_direct(Link::Ethernet, &ethernet(0x0800, &v4), 14 + 40);
+        assert_direct(Link::RawIp, &v4, 40);
+        assert_direct(Link::RawIp, &v6, 60);
+        assert_direct(Link::Null, &join(&[&[2, 0, 0, 0], &v4]), 44);
+        assert_direct(Link::Null, &join(&[&[0, 0, 0, 2], &v4]), 44);
+        for family in [10, 24, 28, 30] {
+            assert_direct(Link::Null, &join(&[&[family, 0, 0, 0], &v6]), 64);
+            assert_direct(Link::Null, &join(&[&[0, 0, 0, family], &v6]), 64);
+            assert_direct(Link::Loop, &join(&[&[0, 0, 0, family], &v6]), 64);
+        }
+        assert_direct(Link::Loop, &join(&[&[0, 0, 0, 2], &v4]), 44);
+        assert_direct(Link::Sll, &join(&[&[0, 0, 0, 1, 0, 6, 0, 0, 0x5e, 0, 0x53, 1, 0, 0, 8, 0], &v4]), 56);
+        let sll2 = [0x86, 0xdd, 0, 0, 0, 0, 0, 2, 0, 1, 4, 6, 0, 0, 0x5e, 0, 0x53, 1, 0, 0];
+        assert_direct(Link::Sll2, &join(&[&sll2, &v6]), 80);
+        assert_direct(Link::Ppp, &join(&[&[0xff, 0x03, 0x00, 0x21], &v4]), 44);
+        assert_direct(Link::Ppp, &join(&[&[0x21], &v4]), 41);
+        assert_direct(Link::Ppp, &join(&[&[0x0f, 0x00, 0x08, 0x00], &v4]), 44);
+    }
+
+    #[test]
+    fn a_cooked_frame_may_be_tagged_or_no_ip_at_all() {
+        let sll = |hardware: [u8; 2], rest: &[u8]| {
+            join(&[&[0, 0], &hardware, &[0, 6, 0, 0, 0x5e, 0, 0x53, 1, 0, 0], rest])
+        };
+        let (_, packets) = decode(Link::Sll, &sll([0, 1], &join(&[&[0x81, 0, 0, 5, 8, 0], &inner_ipv4()])));
+        assert_eq!((packets[0].vlan, layers(&packets[0])), ([5, 0], vec!["vlan"]));
+        let netlink = sll([0x03, 0x38], &join(&[&[8, 0], &inner_ipv4()]));
+        assert_eq!(decode(Link::Sll, &netlink).0, Outcome::Ignored(Ignored::NonIp));
+        let can = sll([0x01, 0x18], &[0, 0x0c, 0x42, 0x42, 3, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(decode(Link::Sll, &can).0, Outcome::Ignored(Ignored::NonIp));
+        let spanning_tree = sll([0, 1], &[0, 4, 0x42, 0x42, 3, 0, 0, 0]);
+        assert_eq!(decode(Link::Sll, &spanning_tree).0, Outcome::Ignored(Ignored::Stp));
+    }
+
+    #[test]
+    fn unknown_links_and_families_are_ignored() {
+        assert_eq!(decode(Link::Unsupported(147), &[1; 60]).0, Outcome::Ignored(Ignored::UnsupportedLink));
+        assert_eq!(decode(Link::Null, &[7, 0, 0, 0, 1, 2, 3, 4]).0, Outcome::Ignored(Ignored::NonIp));
+    }
+
+    #[test]
+    fn a_frame_shorter_than_its_link_header_is_malformed() {
+        let short = |layer| Outcome::Malformed(Malformed { layer, why: Why::TooShort });
+        assert_eq!(decode(Link::Ethernet, &[0; 13]).0, short(Layer::Ethernet));
+        assert_eq!(decode(Link::Sll, &[0; 15]).0, short(Layer::Sll));
+        assert_eq!(decode(Link::Sll2, &[0; 19]).0, short(Layer::Sll2));
+        assert_eq!(decode(Link::Null, &[0; 3]).0, short(Layer::Null));
+        assert_eq!(decode(Link::Ppp, &[0x00]).0, short(Layer::Ppp));
+        assert_eq!(decode(Link::RawIp, &[]).0, short(Layer::Ipv4));
+    }
+
+    #[test]
+    fn numbers_and_links_agree() {
+        for dlt in [0, 1, 9, 101, 108, 113, 276, 147] {
+            assert_eq!(Link::from_dlt(dlt).dlt(), dlt);
+        }
+        for raw in [12, 14, 101, 228, 229] {
+            assert_eq!(Link::from_dlt(raw), Link::RawIp);
+        }
+        assert_eq!(Link::from_dlt(50), Link::Ppp);
+        assert_eq!(Link::from_dlt(1 << 20), Link::Unsupported(u16::MAX));
     }
 }

@@ -17,7 +17,11 @@
 
 mod encap;
 mod ethernet;
+#[cfg(test)]
+mod fixtures;
 mod fragment;
+#[cfg(test)]
+mod hostile;
 mod ip;
 mod link;
 mod mpls;
@@ -180,7 +184,8 @@ impl Context {
     /// In the overlay segment `id` of the segment so far.
     fn in_segment(self, id: u32) -> Self {
         // Fibonacci hashing; the lowest bit set keeps a segment apart from none.
-        let mixed = (u64::from(self.domain) << 32 | u64::from(id) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let nested = (u64::from(self.domain) << 32) | u64::from(id);
+        let mixed = (nested + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self { domain: (mixed >> 48) as u16 | 1, ..self }
     }
 }

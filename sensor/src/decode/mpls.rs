@@ -51,3 +51,52 @@ fn is_pseudowire(region: Region<'_>) -> bool {
     looks_like_ethernet(region)
         && matches!(region.peek::<15>(), Some([.., 0x08, 0x00, 0x45..=0x4f] | [.., 0x86, 0xdd, 0x60..=0x6f]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::*;
+    use super::super::{Link, Malformed, Outcome};
+    use super::*;
+
+    const TWO_LABELS: [u8; 8] = [0x00, 0x01, 0x00, 64, 0x00, 0x02, 0x01, 64];
+
+    #[test]
+    fn ip_below_a_label_stack_is_found() {
+        for ip in [inner_ipv4(), inner_ipv6()] {
+            let packets = packets_in(&ethernet(0x8847, &join(&[&TWO_LABELS, &ip])));
+            assert_eq!((packets[0].src_port, layers(&packets[0])), (40000, vec!["mpls"]));
+            assert_eq!(packets[0].wire_len as usize, 22 + ip.len());
+        }
+    }
+
+    #[test]
+    fn a_pseudowire_is_found_with_and_without_control_word() {
+        let with = join(&[&TWO_LABELS, &[0, 0, 0, 0], &inner_ethernet()]);
+        assert_eq!(layers(&packets_in(&ethernet(0x8847, &with))[0]), ["mpls"]);
+        let without = join(&[&TWO_LABELS, &inner_ethernet()]);
+        assert_eq!(packets_in(&ethernet(0x8847, &without))[0].src_port, 40000);
+    }
+
+    #[test]
+    fn a_mac_address_that_begins_like_an_ip_header_is_a_mac_address() {
+        for first in [0x45, 0x60] {
+            let mut frame = inner_ethernet();
+            frame[0] = first;
+            let packets = packets_in(&ethernet(0x8847, &join(&[&TWO_LABELS, &frame])));
+            assert_eq!(packets[0].src_port, 40000, "MAC address {first:02x}:…");
+        }
+    }
+
+    #[test]
+    fn other_payloads_are_ignored_and_an_endless_stack_is_malformed() {
+        let channel = join(&[&TWO_LABELS, &[0x10, 0, 0, 7, 1, 2, 3, 4]]);
+        assert_eq!(decode(Link::Ethernet, &ethernet(0x8847, &channel)).0, Outcome::Ignored(Ignored::Mpls));
+        let endless = [0x00, 0x01, 0x00, 64].repeat(40);
+        let malformed = Outcome::Malformed(Malformed { layer: Layer::Mpls, why: Why::Endless });
+        assert_eq!(decode(Link::Ethernet, &ethernet(0x8847, &endless)).0, malformed);
+        assert_eq!(
+            decode(Link::Ethernet, &ethernet(0x8847, &TWO_LABELS)).0,
+            Outcome::Malformed(Malformed { layer: Layer::Mpls, why: Why::TooShort })
+        );
+    }
+}

@@ -43,6 +43,12 @@ named! {
         Null = "null",
         /// IEEE 802.1Q or 802.1ad tag.
         Vlan = "vlan",
+        /// VN-Tag of Cisco's fabric extenders (0x8926).
+        Vntag = "vntag",
+        /// Provider backbone bridging, IEEE 802.1ah.
+        Pbb = "pbb",
+        /// Cisco FabricPath.
+        FabricPath = "fabricpath",
         /// MPLS label stack (RFC 3032).
         Mpls = "mpls",
         /// PPPoE session (RFC 2516).

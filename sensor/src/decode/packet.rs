@@ -158,9 +158,12 @@ impl Default for Packet {
 }
 
 /// The packets of one frame, at most [`Packets::CAPACITY`]; a slice to the reader.
+///
+/// The one being decoded is drafted in place behind them: written field by field on the stack and copied as a whole,
+/// it would stall the processor's store forwarding.
 #[derive(Clone, Debug)]
 pub struct Packets {
-    slots: [Packet; Self::CAPACITY],
+    slots: [Packet; Self::CAPACITY + 1],
     len: usize,
 }
 
@@ -177,23 +180,24 @@ impl Packets {
         self.len = self.len.min(len);
     }
 
-    /// Adds a packet; false if there is no room.
+    /// The packet being decoded.
     #[inline]
-    pub(super) fn push(&mut self, packet: &Packet) -> bool {
-        match self.slots.get_mut(self.len) {
-            Some(slot) => {
-                *slot = *packet;
-                self.len += 1;
-                true
-            }
-            None => false,
-        }
+    pub(super) fn draft(&mut self) -> &mut Packet {
+        &mut self.slots[self.len]
+    }
+
+    /// Adds the draft to the packets; false if there is no room.
+    #[inline]
+    pub(super) fn commit(&mut self) -> bool {
+        let room = self.len < Self::CAPACITY;
+        self.len += usize::from(room);
+        room
     }
 }
 
 impl Default for Packets {
     fn default() -> Self {
-        Self { slots: [Packet::EMPTY; Self::CAPACITY], len: 0 }
+        Self { slots: [Packet::EMPTY; Self::CAPACITY + 1], len: 0 }
     }
 }
 

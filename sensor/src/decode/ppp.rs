@@ -86,3 +86,53 @@ impl Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::*;
+    use super::super::{Link, Malformed, Outcome};
+    use super::*;
+
+    fn pppoe(header: [u8; 4], ppp: &[u8]) -> Vec<u8> {
+        ethernet(0x8864, &join(&[&header, &(ppp.len() as u16).to_be_bytes(), ppp]))
+    }
+
+    const SESSION: [u8; 4] = [0x11, 0, 0, 7];
+
+    #[test]
+    fn a_session_yields_its_packet() {
+        let packets = packets_in(&pppoe(SESSION, &join(&[&[0x00, 0x21], &inner_ipv4()])));
+        assert_eq!(
+            (packets[0].src_port, layers(&packets[0]), packets[0].wire_len),
+            (40000, vec!["pppoe"], 66)
+        );
+        let packets = packets_in(&pppoe(SESSION, &join(&[&[0x57], &inner_ipv6()])));
+        assert_eq!((packets[0].src_port, packets[0].payload_at), (40000, 14 + 6 + 1 + 60));
+    }
+
+    #[test]
+    fn padding_behind_a_session_frame_is_no_payload() {
+        let frame = join(&[&pppoe(SESSION, &join(&[&[0x00, 0x21], &inner_ipv4()])), &[0; 9]]);
+        assert_eq!(packets_in(&frame)[0].payload_wire, 4);
+    }
+
+    #[test]
+    fn control_compression_and_other_codes_are_ignored() {
+        let ignored = |frame: &[u8]| decode(Link::Ethernet, frame).0;
+        let control = Outcome::Ignored(Ignored::PppControl);
+        assert_eq!(ignored(&pppoe(SESSION, &[0xc0, 0x21, 9, 1, 0, 8, 0, 0, 0, 0])), control);
+        assert_eq!(ignored(&pppoe(SESSION, &[0x80, 0x21, 1, 1, 0, 4])), control);
+        assert_eq!(ignored(&pppoe(SESSION, &[0x00, 0xfd, 0x10, 1])), Outcome::Ignored(Ignored::Opaque));
+        assert_eq!(ignored(&pppoe(SESSION, &[0x00, 0x2d, 0x10, 1])), Outcome::Ignored(Ignored::NonIp));
+        assert_eq!(ignored(&pppoe([0x11, 0xa7, 0, 7], &[])), Outcome::Ignored(Ignored::PppoeDiscovery));
+    }
+
+    #[test]
+    fn a_wrong_version_or_length_is_malformed() {
+        let malformed = |why| Outcome::Malformed(Malformed { layer: Layer::Pppoe, why });
+        assert_eq!(decode(Link::Ethernet, &pppoe([0x21, 0, 0, 7], &[0, 0x21])).0, malformed(Why::Version));
+        let mut frame = pppoe(SESSION, &join(&[&[0x00, 0x21], &inner_ipv4()]));
+        frame[19] += 1;
+        assert_eq!(decode(Link::Ethernet, &frame).0, malformed(Why::BeyondFrame));
+    }
+}

@@ -87,3 +87,59 @@ impl Walk<'_> {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::*;
+    use super::super::{Link, Malformed, Outcome};
+    use super::*;
+
+    /// In Aruba's GRE.
+    fn wlan(frame: &[u8]) -> Vec<u8> {
+        ipv4(47, &join(&[&[0, 0, 0x82, 0x00], frame]))
+    }
+
+    fn snap() -> Vec<u8> {
+        join(&[&[0xaa, 0xaa, 0x03, 0, 0, 0, 0x08, 0x00], &inner_ipv4()])
+    }
+
+    /// Duration, three addresses, sequence control.
+    const REST: [u8; 22] = [2; 22];
+
+    #[test]
+    fn headers_of_every_length_are_stepped_over() {
+        assert_only_inner(&wlan(&join(&[&[0x08, 0x01], &REST, &snap()])), &["gre"]);
+        assert_only_inner(&wlan(&join(&[&[0x88, 0x02], &REST, &[0, 0], &snap()])), &["gre"]);
+        assert_only_inner(&wlan(&join(&[&[0x08, 0x03], &REST, &[4; 6], &snap()])), &["gre"]);
+        assert_only_inner(
+            &wlan(&join(&[&[0x88, 0x83], &REST, &[4; 6], &[0, 0], &[0; 4], &snap()])),
+            &["gre"],
+        );
+        // Frame control with its bytes exchanged.
+        assert_only_inner(&wlan(&join(&[&[0x01, 0x08], &REST, &snap()])), &["gre"]);
+    }
+
+    #[test]
+    fn every_frame_of_an_aggregate_comes_out() {
+        let snap = snap();
+        let subframe = join(&[&[2; 12], &(snap.len() as u16).to_be_bytes(), &snap, &[0; 2]]);
+        assert_eq!(subframe.len() % 4, 0);
+        let packets = packets_of(&wlan(&join(&[&[0x88, 0x02], &REST, &[0x80, 0], &subframe, &subframe])));
+        assert_eq!(packets.len(), 2);
+        packets.iter().for_each(|packet| assert_inner(packet, &["gre"]));
+    }
+
+    #[test]
+    fn encrypted_and_empty_frames_come_out_as_their_carrier() {
+        for frame in [[0x08, 0x41], [0x48, 0x01], [0x80, 0x00]] {
+            let packets = packets_of(&wlan(&join(&[&frame, &REST, &snap()])));
+            assert_eq!((packets.len(), packets[0].proto), (1, 47), "frame control {frame:x?}");
+        }
+    }
+
+    #[test]
+    fn a_short_header_is_malformed() {
+        let (outcome, _) = decode(Link::RawIp, &wlan(&[0x08, 0x01, 0, 0]));
+        assert_eq!(outcome, Outcome::Malformed(Malformed { layer: Layer::Wlan, why: Why::TooShort }));
+    }
+}

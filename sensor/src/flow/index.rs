@@ -30,7 +30,7 @@ const LOW: u128 = 0x0001_0001_0001_0001_0001_0001_0001_0001;
 const HIGH: u128 = 0x8000_8000_8000_8000_8000_8000_8000_8000;
 
 impl Bucket {
-    /// Bit 16·i+15 is set where tag i equals `tag` (and perhaps, falsely, just above a true hit: callers compare keys).
+    /// Bit 16·i+15 is set where tag i equals `tag`, and perhaps, falsely, just above a true hit: callers compare again.
     #[inline]
     fn matches(&self, tag: u16) -> u128 {
         let mut all = [0u8; 16];
@@ -87,9 +87,10 @@ impl Index {
             let bucket = self.buckets.at(at);
             let mut hits = bucket.matches(tag);
             while hits != 0 {
-                let entry = bucket.entries[hits.trailing_zeros() as usize / 16];
-                if same(entry) {
-                    return Some(entry);
+                let slot = hits.trailing_zeros() as usize / 16;
+                // A false hit may be an empty slot whose old entry is another flow's by now.
+                if bucket.tags[slot] == tag && same(bucket.entries[slot]) {
+                    return Some(bucket.entries[slot]);
                 }
                 hits &= hits - 1;
             }
@@ -133,20 +134,20 @@ impl Index {
     }
 
     fn grow(&mut self, rehash: &impl Fn(u32) -> u64) -> io::Result<()> {
-        let buckets = (self.mask + 1) * 4;
-        let old = std::mem::replace(
-            self,
-            Self { buckets: Arena::new(buckets)?, mask: buckets - 1, len: self.len, limit: buckets * 5 },
-        );
-        for i in 0..=old.mask {
-            let bucket = old.buckets.at(i);
-            for (tag, entry) in bucket.tags.iter().zip(bucket.entries) {
-                if *tag != 0 && !self.place(rehash(entry), entry) {
-                    return self.grow(rehash);
-                }
+        let mut buckets = (self.mask + 1) * 4;
+        loop {
+            let mut larger =
+                Self { buckets: Arena::new(buckets)?, mask: buckets - 1, len: self.len, limit: buckets * 5 };
+            let fits = (0..=self.mask).all(|i| {
+                let bucket = self.buckets.at(i);
+                bucket.tags.iter().zip(bucket.entries).all(|(tag, entry)| *tag == 0 || larger.place(rehash(entry), entry))
+            });
+            if fits {
+                *self = larger;
+                return Ok(());
             }
+            buckets *= 4;
         }
-        Ok(())
     }
 
     /// Takes `entry` out.

@@ -382,4 +382,4 @@ fn end_of(arrival: &Arrival<'_>) -> Result<u32, Why> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

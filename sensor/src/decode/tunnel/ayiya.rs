@@ -29,3 +29,28 @@ impl Walk<'_> {
         self.ipv6(inside, Context::inside(carrier, Fit::Exact))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixtures::*;
+
+    fn ayiya(header: [u8; 8], identity_and_signature: &[u8], payload: &[u8]) -> Vec<u8> {
+        ipv4(17, &udp(50000, 5072, &join(&[&header, identity_and_signature, payload])))
+    }
+
+    /// Identity of 16 bytes, SHA-1 signature, shared secret, forward, IPv6.
+    const HEADER: [u8; 8] = [0x41, 0x52, 0x11, 41, 0x50, 0, 0, 0];
+
+    #[test]
+    fn a_packet_comes_out_behind_identity_and_signature() {
+        assert_only_inner(&ayiya(HEADER, &[0xaa; 36], &inner_ipv6()), &["ayiya"]);
+    }
+
+    #[test]
+    fn other_operations_and_lengths_stay_udp_packets() {
+        assert_plain(&ayiya([0x41, 0x52, 0x10, 41, 0x50, 0, 0, 0], &[0xaa; 36], &inner_ipv6()), 17);
+        assert_plain(&ayiya([0x41, 0x52, 0x11, 59, 0x50, 0, 0, 0], &[0xaa; 36], &inner_ipv6()), 17);
+        assert_plain(&ayiya(HEADER, &[0xaa; 40], &inner_ipv6()), 17);
+        assert_plain(&ayiya([0xf1, 0x52, 0x11, 41, 0x50, 0, 0, 0], &[0xaa; 36], &inner_ipv6()), 17);
+    }
+}

@@ -52,3 +52,34 @@ impl Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixtures::*;
+
+    fn capwap(header: &[u8], payload: &[u8]) -> Vec<u8> {
+        ipv4(17, &udp(50000, 5247, &join(&[header, payload])))
+    }
+
+    #[test]
+    fn an_802_3_payload_yields_the_stations_packet() {
+        assert_only_inner(&capwap(&[0, 0x10, 0x02, 0, 0, 0, 0, 0], &inner_ethernet()), &["capwap"]);
+    }
+
+    #[test]
+    fn an_802_11_payload_yields_the_stations_packet() {
+        let snap = join(&[&[0xaa, 0xaa, 0x03, 0, 0, 0, 0x08, 0x00], &inner_ipv4()]);
+        let frame = join(&[&[0x08, 0x01, 0, 0], &[2; 18], &[0, 0], &snap]);
+        // Header of 16 bytes with the radio's MAC address.
+        let header = [0, 0x20, 0x43, 0x10, 0, 0, 0, 0, 6, 1, 2, 3, 4, 5, 6, 0];
+        assert_only_inner(&capwap(&header, &frame), &["capwap"]);
+    }
+
+    #[test]
+    fn encrypted_keep_alive_and_fragmented_packets_stay_udp_packets() {
+        assert_plain(&capwap(&[1, 0, 0, 0, 0x17, 0xfe, 0xfd, 0], &inner_ethernet()), 17);
+        assert_plain(&capwap(&[0, 0x10, 0x02, 0x08, 0, 0, 0, 0], &inner_ethernet()), 17);
+        assert_plain(&capwap(&[0, 0x10, 0x02, 0x80, 0, 0, 0, 0], &inner_ethernet()), 17);
+        assert_plain(&capwap(&[0, 0x08, 0x02, 0, 0, 0, 0, 0], &inner_ethernet()), 17);
+    }
+}

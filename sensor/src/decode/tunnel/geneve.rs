@@ -34,3 +34,34 @@ impl Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixtures::*;
+
+    fn geneve(header: &[u8], payload: &[u8]) -> Vec<u8> {
+        ipv4(17, &udp(50000, 6081, &join(&[header, payload])))
+    }
+
+    #[test]
+    fn frames_and_ip_packets_come_out_in_the_segment_of_the_vni() {
+        let one = assert_only_inner(&geneve(&[0, 0, 0x65, 0x58, 0, 0, 9, 0], &inner_ethernet()), &["geneve"]);
+        let other = assert_only_inner(&geneve(&[0, 0, 0x08, 0x00, 0, 0, 8, 0], &inner_ipv4()), &["geneve"]);
+        assert_only_inner(&geneve(&[0, 0, 0x86, 0xdd, 0, 0, 9, 0], &inner_ipv6()), &["geneve"]);
+        assert!(one.domain != 0 && one.domain != other.domain);
+    }
+
+    #[test]
+    fn options_are_stepped_over() {
+        let header = [2, 0x40, 0x65, 0x58, 0, 0, 9, 0, 1, 1, 0x80, 1, 0xde, 0xad, 0xbe, 0xef];
+        assert_only_inner(&geneve(&header, &inner_ethernet()), &["geneve"]);
+    }
+
+    #[test]
+    fn other_versions_control_packets_and_short_options_stay_udp_packets() {
+        assert_plain(&geneve(&[0x40, 0, 0x65, 0x58, 0, 0, 9, 0], &inner_ethernet()), 17);
+        assert_plain(&geneve(&[0, 0x80, 0x65, 0x58, 0, 0, 9, 0], &inner_ethernet()), 17);
+        assert_plain(&geneve(&[0x3f, 0, 0x65, 0x58, 0, 0, 9, 0], &inner_ethernet()), 17);
+        assert_plain(&geneve(&[0, 0, 0x12, 0x34, 0, 0, 9, 0], &inner_ethernet()), 17);
+    }
+}

@@ -36,22 +36,28 @@ mod protocol {
 /// Ethernet-in-GRE tunnels are small numbers, which tells the two apart.
 const NVGRE_SEGMENTS: std::ops::Range<u32> = 0x1000..0xff_ffff;
 
+/// Bits of a segment of which one must be set: VMware's mirror sessions put the direction of the mirrored frame, and
+/// nothing else, into the key's highest byte.
+const NVGRE_LOW_BITS: u32 = 0xffff;
+
 /// Source route entries walked at most (RFC 1701).
 const MAX_ROUTES: usize = 8;
 
 impl Walk<'_> {
     /// IP protocol 47.
-    pub(in super::super) fn gre(&mut self, region: Region<'_>, packet: &mut Packet) -> Walked {
+    pub(in super::super) fn gre(&mut self, region: Region<'_>) -> Walked {
         if region.wire() < GRE_HEADER {
             return Err(Stop::malformed(Layer::Gre, Why::TooShort));
         }
+        let packet = self.packets.draft();
         packet.set_payload(region, 0);
-        let outer = *packet;
+        let mut carrier = *packet;
         if is_pptp(region) {
-            return self.outer_and_inner(&outer, |walk| walk.pptp(region, packet));
+            let inside = Context::inside(&carrier, Fit::Padded);
+            return self.outer_and_inner(|walk| walk.pptp(region, inside));
         }
-        match self.gre_payload(region, packet) {
-            Err(Stop::Ignored(_)) => self.emit(packet),
+        match self.gre_payload(region, &mut carrier) {
+            Err(Stop::Ignored(_)) => self.emit(&carrier),
             walked => walked,
         }
     }
@@ -87,9 +93,10 @@ impl Walk<'_> {
             ethertype::TRANSPARENT_ETHERNET => {
                 let mut ctx = Context::inside(carrier, Fit::MaybeMirror);
                 // NVGRE has neither checksum nor sequence number.
-                let segment = key.map(|key| key >> 8).filter(|segment| NVGRE_SEGMENTS.contains(segment));
-                if let Some(segment) = segment
+                if let Some(segment) = key.map(|key| key >> 8)
                     && flags & (flag::CHECKSUM | flag::SEQUENCE) == 0
+                    && NVGRE_SEGMENTS.contains(&segment)
+                    && segment & NVGRE_LOW_BITS != 0
                 {
                     carrier.open(Layer::Nvgre)?;
                     ctx = ctx.entered(Layer::Nvgre)?.in_segment(segment);
@@ -128,7 +135,7 @@ impl Walk<'_> {
     }
 
     /// PPTP's enhanced GRE: call, then sequence and acknowledgment number if present, then PPP.
-    fn pptp(&mut self, region: Region<'_>, packet: &mut Packet) -> Walked {
+    fn pptp(&mut self, region: Region<'_>, inside: Context) -> Walked {
         let header = region.header::<8>(Layer::Pptp)?;
         let (flags, len) = (be16(header, 0), usize::from(be16(header, 4)));
         let mut rest = region.after(8, Layer::Pptp)?;
@@ -140,9 +147,7 @@ impl Walk<'_> {
         if len > rest.wire() {
             return Err(Stop::malformed(Layer::Pptp, Why::BeyondFrame));
         }
-        packet.open(Layer::Gre)?;
-        packet.open(Layer::Pptp)?;
-        self.ppp(rest.of_length(len), Context::inside(packet, Fit::Padded))
+        self.ppp(rest.of_length(len), inside.entered(Layer::Gre)?.entered(Layer::Pptp)?)
     }
 
     /// WCCP redirection: version 2 puts four bytes before the packet, version 1 none (draft-wilson-wrec-wccp-v2
@@ -173,4 +178,129 @@ fn behind_routes(mut rest: Region<'_>) -> Result<Region<'_>, Stop> {
         }
     }
     Err(Stop::malformed(Layer::Gre, Why::Endless))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixtures::*;
+    use super::super::super::{Link, Malformed, Outcome};
+    use super::*;
+
+    fn gre(header: &[u8], payload: &[u8]) -> Vec<u8> {
+        ipv4(47, &join(&[header, payload]))
+    }
+
+    #[test]
+    fn plain_gre_yields_the_inner_packet() {
+        let packet = assert_only_inner(&gre(&[0, 0, 8, 0], &inner_ipv4()), &["gre"]);
+        assert_eq!((packet.payload_at, packet.l4_at), (14 + 20 + 4 + 20 + 20, 14 + 20 + 4 + 20));
+        assert_only_inner(&gre(&[0, 0, 0x86, 0xdd], &inner_ipv6()), &["gre"]);
+        assert_only_inner(&ipv6(47, &join(&[&[0, 0, 8, 0], &inner_ipv4()])), &["gre"]);
+    }
+
+    #[test]
+    fn checksum_key_and_sequence_number_are_stepped_over() {
+        let header = [0xb0, 0, 8, 0, 0xaa, 0xaa, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1];
+        let packet = assert_only_inner(&gre(&header, &inner_ipv4()), &["gre"]);
+        assert_eq!(packet.domain, 0, "a GRE key is no segment");
+    }
+
+    #[test]
+    fn source_routes_are_stepped_over() {
+        let header = [0x40, 0, 8, 0, 0, 0, 0, 0, 8, 0, 0, 4, 192, 0, 2, 9, 0, 0, 0, 0];
+        assert_only_inner(&gre(&header, &inner_ipv4()), &["gre"]);
+        let endless: Vec<u8> =
+            [0x40, 0, 8, 0, 0, 0, 0, 0].into_iter().chain([8, 0, 0, 0].repeat(20)).collect();
+        let (outcome, _) = decode(Link::RawIp, &gre(&endless, &[]));
+        assert_eq!(outcome, Outcome::Malformed(Malformed { layer: Layer::Gre, why: Why::Endless }));
+    }
+
+    #[test]
+    fn ethernet_in_gre_is_peeled_and_a_small_key_makes_no_segment() {
+        assert_only_inner(&gre(&[0, 0, 0x65, 0x58], &inner_ethernet()), &["gre"]);
+        let packet =
+            assert_only_inner(&gre(&[0x20, 0, 0x65, 0x58, 0, 0, 0, 42], &inner_ethernet()), &["gre"]);
+        assert_eq!(packet.domain, 0);
+    }
+
+    #[test]
+    fn an_nvgre_segment_is_a_domain_of_its_own() {
+        let nvgre = |segment| gre(&[0x20, 0, 0x65, 0x58, 0, segment, 1, 9], &inner_ethernet());
+        let one = assert_only_inner(&nvgre(0x51), &["gre", "nvgre"]);
+        let other = assert_only_inner(&nvgre(0x52), &["gre", "nvgre"]);
+        assert!(one.domain != 0 && other.domain != 0 && one.domain != other.domain);
+    }
+
+    #[test]
+    fn the_directions_of_a_vmware_mirror_share_a_domain() {
+        let mirror = |direction| gre(&[0x20, 0, 0x65, 0x58, direction, 0, 0, 0], &inner_ethernet());
+        assert_eq!(
+            assert_only_inner(&mirror(0), &["gre"]).domain,
+            assert_only_inner(&mirror(2), &["gre"]).domain
+        );
+    }
+
+    #[test]
+    fn mpls_in_gre_is_peeled() {
+        let labelled = join(&[&[0, 1, 0x01, 64], &inner_ipv4()]);
+        assert_only_inner(&gre(&[0, 0, 0x88, 0x47], &labelled), &["gre", "mpls"]);
+    }
+
+    #[test]
+    fn eoip_is_peeled_to_the_length_it_gives() {
+        let frame = join(&[&inner_ethernet(), &[0xee; 6]]);
+        let header = [0x20, 0x01, 0x64, 0x00, 0, inner_ethernet().len() as u8, 7, 0];
+        assert_only_inner(&gre(&header, &frame), &["gre", "eoip"]);
+    }
+
+    #[test]
+    fn version_1_without_a_known_protocol_is_a_gre_packet() {
+        let packets = packets_of(&gre(&[0x00, 0x01, 0x64, 0x00], &inner_ethernet()));
+        assert_eq!((packets[0].proto, layers(&packets[0])), (47, vec!["gre"]));
+    }
+
+    #[test]
+    fn wccp_is_peeled_with_and_without_its_redirect_header() {
+        assert_only_inner(&gre(&[0, 0, 0x88, 0x3e], &inner_ipv4()), &["gre"]);
+        assert_only_inner(&gre(&[0, 0, 0x88, 0x3e, 0, 1, 0, 0], &inner_ipv4()), &["gre"]);
+    }
+
+    #[test]
+    fn pptp_yields_the_gre_packet_and_the_inner_one() {
+        let ppp = join(&[&[0xff, 0x03, 0x00, 0x21], &inner_ipv4()]);
+        let header = [0x30, 0x81, 0x88, 0x0b, 0, ppp.len() as u8, 0, 9, 0, 0, 0, 1, 0, 0, 0, 2];
+        let packets = packets_of(&gre(&header, &ppp));
+        assert_eq!(packets.len(), 2);
+        assert_eq!((packets[0].proto, layers(&packets[0]).len()), (47, 0));
+        assert_eq!(packets[0].payload_at, packets[0].l4_at, "the GRE header is left to the analyzer");
+        assert_inner(&packets[1], &["gre", "pptp"]);
+    }
+
+    #[test]
+    fn pptp_without_an_ip_packet_is_a_gre_packet() {
+        for ppp in [&[0xff, 0x03, 0xc0, 0x21, 1, 1, 0, 4][..], &[0x00, 0xfd, 0x90, 0, 1, 2, 3, 4], &[]] {
+            let header = [0x30, 0x01, 0x88, 0x0b, 0, ppp.len() as u8, 0, 9, 0, 0, 0, 1];
+            assert_plain(&gre(&header, ppp), 47);
+        }
+    }
+
+    #[test]
+    fn gre_around_an_unknown_protocol_is_a_gre_packet() {
+        let packets = packets_of(&gre(&[0, 0, 0x12, 0x34], &[1, 2, 3, 4]));
+        assert_eq!((packets.len(), packets[0].proto, layers(&packets[0])), (1, 47, vec!["gre"]));
+        assert_eq!((packets[0].payload_at, packets[0].payload_len), (34, 8));
+    }
+
+    #[test]
+    fn gre_around_a_broken_packet_is_malformed_where_it_is_broken() {
+        let mut inner = inner_ipv4();
+        inner[0] = 0x43;
+        let (outcome, packets) = decode(Link::RawIp, &gre(&[0, 0, 8, 0], &inner));
+        assert_eq!(outcome, Outcome::Malformed(Malformed { layer: Layer::Ipv4, why: Why::HeaderLength }));
+        assert!(packets.is_empty());
+        let (outcome, _) = decode(Link::RawIp, &gre(&[0, 5, 8, 0], &inner_ipv4()));
+        assert_eq!(outcome, Outcome::Malformed(Malformed { layer: Layer::Gre, why: Why::Version }));
+        let (outcome, _) = decode(Link::RawIp, &gre(&[0x80, 0, 8, 0], &[]));
+        assert_eq!(outcome, Outcome::Malformed(Malformed { layer: Layer::Gre, why: Why::TooShort }));
+    }
 }

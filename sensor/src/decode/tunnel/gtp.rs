@@ -69,3 +69,43 @@ fn behind_extension(inside: Region<'_>) -> Result<(u8, Region<'_>), super::Stop>
     let next = inside.after(last, Layer::Gtp)?.header::<1>(Layer::Gtp)?[0];
     Ok((next, inside.after(len, Layer::Gtp)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixtures::*;
+
+    /// `message` with the flags given; the length counts all behind the first eight bytes.
+    fn gtp(flags: u8, message: u8, behind: &[u8]) -> Vec<u8> {
+        let [high, low] = (behind.len() as u16).to_be_bytes();
+        ipv4(17, &udp(2152, 2152, &join(&[&[flags, message, high, low, 0, 0, 0, 7], behind])))
+    }
+
+    #[test]
+    fn a_packet_comes_out_whatever_the_optional_fields() {
+        let packet = assert_only_inner(&gtp(0x30, 255, &inner_ipv4()), &["gtp"]);
+        assert_eq!(packet.domain, 0, "a tunnel endpoint identifier differs by direction");
+        assert_only_inner(&gtp(0x30, 255, &inner_ipv6()), &["gtp"]);
+        assert_only_inner(&gtp(0x32, 255, &join(&[&[0, 1, 0, 0], &inner_ipv4()])), &["gtp"]);
+        // Without the extension flag the fourth byte has no meaning.
+        assert_only_inner(&gtp(0x31, 255, &join(&[&[0, 0, 5, 0x85], &inner_ipv4()])), &["gtp"]);
+        let session_container = [0, 0, 0, 0x85, 1, 0x10, 0x05, 0xc0, 2, 1, 2, 3, 4, 5, 6, 0];
+        assert_only_inner(&gtp(0x34, 255, &join(&[&session_container, &inner_ipv4()])), &["gtp"]);
+    }
+
+    #[test]
+    fn control_messages_and_other_versions_stay_udp_packets() {
+        assert_plain(&gtp(0x32, 1, &[0, 1, 0, 0]), 17);
+        assert_plain(&gtp(0x30, 26, &inner_ipv4()), 17);
+        assert_plain(&gtp(0x48, 255, &inner_ipv4()), 17);
+        assert_plain(&gtp(0x20, 255, &inner_ipv4()), 17);
+    }
+
+    #[test]
+    fn lengths_that_do_not_fit_stay_udp_packets() {
+        assert_plain(&gtp(0x30, 255, &join(&[&inner_ipv4(), &[0]])), 17);
+        assert_plain(&gtp(0x30, 255, &inner_ipv4()[..43]), 17);
+        let endless = [&[0, 0, 0, 0x85][..], &[1, 0, 0, 0x85].repeat(20), &inner_ipv4()].concat();
+        assert_plain(&gtp(0x34, 255, &endless), 17);
+        assert_plain(&gtp(0x34, 255, &join(&[&[0, 0, 0, 0x85, 0, 0, 0, 0], &inner_ipv4()])), 17);
+    }
+}

@@ -3,7 +3,6 @@
 //! reported, and the packets inside; over IP the packets inside. Control messages stay UDP packets.
 
 use super::super::outcome::{Ignored, Layer, Stop, Walked, Why};
-use super::super::packet::Packet;
 use super::super::region::{Region, be16};
 use super::super::{Context, Fit, Walk};
 use super::NOT_THIS;
@@ -23,29 +22,27 @@ const BEFORE_FRAME: [usize; 4] = [0, 4, 8, 12];
 
 impl Walk<'_> {
     /// A UDP payload of port 1701.
-    pub(super) fn l2tp_udp(&mut self, region: Region<'_>, packet: &Packet) -> Walked {
-        let mut inner = *packet;
-        self.outer_and_inner(packet, |walk| {
+    pub(super) fn l2tp_udp(&mut self, region: Region<'_>) -> Walked {
+        let inside = Context::inside(self.packets.draft(), Fit::Padded);
+        self.outer_and_inner(|walk| {
             let flags = u16::from_be_bytes(*region.header::<2>(Layer::L2tp)?);
-            inner.open(Layer::L2tp)?;
             match (flags & flag::CONTROL, flags & flag::VERSION) {
-                (0, 2) => walk.ppp(behind_header(flags, region)?, Context::inside(&inner, Fit::Padded)),
-                (0, 3) => walk.l2tpv3(region.after(4, Layer::L2tp)?, &inner),
+                (0, 2) => walk.ppp(behind_header(flags, region)?, inside.entered(Layer::L2tp)?),
+                (0, 3) => walk.l2tpv3(region.after(4, Layer::L2tp)?, inside),
                 _ => Err(NOT_THIS),
             }
         })
     }
 
     /// IP protocol 115.
-    pub(in super::super) fn l2tpv3_ip(&mut self, region: Region<'_>, packet: &mut Packet) -> Walked {
-        packet.open(Layer::L2tp)?;
-        match self.l2tpv3(region, packet) {
+    pub(in super::super) fn l2tpv3_ip(&mut self, region: Region<'_>, inside: Context) -> Walked {
+        match self.l2tpv3(region, inside) {
             Err(Stop::Ignored(_) | Stop::Malformed(_)) => Err(Stop::Ignored(Ignored::IpProtocol)),
             walked => walked,
         }
     }
 
-    fn l2tpv3(&mut self, region: Region<'_>, carrier: &Packet) -> Walked {
+    fn l2tpv3(&mut self, region: Region<'_>, inside: Context) -> Walked {
         let session = u32::from_be_bytes(*region.header::<4>(Layer::L2tp)?);
         let rest = region.after(4, Layer::L2tp)?;
         // Session 0 is the control connection.
@@ -54,7 +51,7 @@ impl Walk<'_> {
         }
         let frame =
             BEFORE_FRAME.into_iter().find_map(|len| rest.after(len, Layer::L2tp).ok().filter(is_frame));
-        self.ethernet(frame.ok_or(NOT_THIS)?, Context::inside(carrier, Fit::Padded))
+        self.ethernet(frame.ok_or(NOT_THIS)?, inside.entered(Layer::L2tp)?)
     }
 }
 
@@ -97,4 +94,56 @@ fn is_frame(region: &Region<'_>) -> bool {
                 | [.., 0x81, 0x00, _]
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixtures::*;
+    use super::super::super::{Ignored, Link, Outcome};
+
+    fn l2tp(payload: &[u8]) -> Vec<u8> {
+        ipv4(17, &udp(1701, 1701, payload))
+    }
+
+    fn assert_outer_and_inner(ip: &[u8]) {
+        let packets = packets_of(ip);
+        assert_eq!(packets.len(), 2, "the UDP packet and the one inside: {packets:?}");
+        assert_eq!((packets[0].proto, packets[0].dst_port, layers(&packets[0]).len()), (17, 1701, 0));
+        assert_inner(&packets[1], &["l2tp"]);
+    }
+
+    #[test]
+    fn version_2_data_yields_the_udp_packet_and_the_inner_one() {
+        let ppp = join(&[&[0xff, 0x03, 0x00, 0x21], &inner_ipv4()]);
+        assert_outer_and_inner(&l2tp(&join(&[&[0x00, 0x02, 0, 5, 0, 6], &ppp])));
+        assert_outer_and_inner(&l2tp(&join(&[&[0x00, 0x02, 0, 5, 0, 6, 0x57], &inner_ipv6()])));
+        let len = (16 + ppp.len()) as u8;
+        let all = [0x4a, 0x02, 0, len, 0, 5, 0, 6, 0, 1, 0, 2, 0, 2, 0xee, 0xee];
+        assert_outer_and_inner(&l2tp(&join(&[&all, &ppp, &[0xee; 3]])));
+    }
+
+    #[test]
+    fn control_messages_and_ppp_negotiation_are_udp_packets() {
+        assert_plain(&l2tp(&[0xc8, 0x02, 0, 12, 0, 5, 0, 0, 0, 1, 0, 2]), 17);
+        assert_plain(&l2tp(&[0x00, 0x02, 0, 5, 0, 6, 0xff, 0x03, 0xc0, 0x21, 1, 1, 0, 4]), 17);
+        assert_plain(&l2tp(&join(&[&[0x00, 0x02, 0, 0, 0, 0, 0x00, 0x21], &inner_ipv4()])), 17);
+        assert_plain(&l2tp(&join(&[&[0x40, 0x02, 0xff, 0xff, 0, 5, 0, 6, 0x00, 0x21], &inner_ipv4()])), 17);
+    }
+
+    #[test]
+    fn version_3_finds_the_frame_behind_any_cookie() {
+        for cookie in [&[][..], &[0xaa; 4], &[0xbb; 8], &[0xcc; 12]] {
+            let data = join(&[&[0, 0, 0, 9], cookie, &inner_ethernet()]);
+            assert_outer_and_inner(&l2tp(&join(&[&[0x00, 0x03, 0, 0], &data])));
+            assert_only_inner(&ipv4(115, &data), &["l2tp"]);
+        }
+    }
+
+    #[test]
+    fn version_3_over_ip_without_a_frame_is_ignored() {
+        for data in [&[0; 40][..], &[0, 0, 0, 9, 1, 2, 3, 4], &[0, 0]] {
+            let (outcome, _) = decode(Link::RawIp, &ipv4(115, data));
+            assert_eq!(outcome, Outcome::Ignored(Ignored::IpProtocol));
+        }
+    }
 }

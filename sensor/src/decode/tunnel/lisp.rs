@@ -39,3 +39,28 @@ impl Walk<'_> {
         self.ip(region.after(HEADER, Layer::Lisp)?, ctx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixtures::*;
+
+    fn lisp(header: [u8; 8], payload: &[u8]) -> Vec<u8> {
+        ipv4(17, &udp(50000, 4341, &join(&[&header, payload])))
+    }
+
+    #[test]
+    fn a_packet_comes_out_and_an_instance_is_a_domain() {
+        let packet = assert_only_inner(&lisp([0xc0, 1, 2, 3, 0, 0, 0, 1], &inner_ipv4()), &["lisp"]);
+        assert_eq!(packet.domain, 0);
+        let packet = assert_only_inner(&lisp([0x88, 1, 2, 3, 0, 0, 5, 1], &inner_ipv6()), &["lisp"]);
+        assert_ne!(packet.domain, 0);
+    }
+
+    #[test]
+    fn implausible_flags_and_lengths_stay_udp_packets() {
+        assert_plain(&lisp([0x20, 1, 2, 3, 0, 0, 0, 1], &inner_ipv4()), 17);
+        assert_plain(&lisp([0x90, 1, 2, 3, 0, 0, 0, 1], &inner_ipv4()), 17);
+        assert_plain(&lisp([0x81, 1, 2, 3, 0, 0, 0, 1], &inner_ipv4()), 17);
+        assert_plain(&lisp([0x80, 1, 2, 3, 0, 0, 0, 1], &join(&[&inner_ipv4(), &[0]])), 17);
+    }
+}

@@ -16,7 +16,6 @@ mod teredo;
 mod vxlan;
 
 use super::outcome::{Ignored, Layer, Stop, Walked};
-use super::packet::Packet;
 use super::region::Region;
 use super::{Context, Fit, Walk};
 
@@ -68,17 +67,18 @@ impl Guess {
 }
 
 impl Walk<'_> {
-    /// A UDP payload that may be a tunnel; if it is not, `packet` comes out as it is.
+    /// A UDP payload that may be a tunnel; if it is not, the drafted packet comes out as it is.
     #[inline(never)]
-    pub(super) fn guessed(&mut self, guess: Guess, region: Region<'_>, packet: &Packet) -> Walked {
-        let mut carrier = *packet;
+    pub(super) fn guessed(&mut self, guess: Guess, region: Region<'_>) -> Walked {
+        let packet = *self.packets.draft();
+        let mut carrier = packet;
         let inside = match guess {
             Guess::Ayiya => self.ayiya(region, &mut carrier),
             Guess::Capwap => self.capwap(region, &mut carrier),
             Guess::Geneve => self.geneve(region, &mut carrier),
             Guess::Gre => self.gre_payload(region, &mut carrier),
             Guess::Gtp => self.gtp(region, &mut carrier),
-            Guess::L2tp => return self.l2tp_udp(region, packet),
+            Guess::L2tp => return self.l2tp_udp(region),
             Guess::Lisp => self.lisp(region, &mut carrier),
             Guess::Mpls => {
                 let ctx = Context::inside(&carrier, Fit::Exact);
@@ -91,7 +91,7 @@ impl Walk<'_> {
         match inside {
             Ok(()) | Err(Stop::Fragment) => inside,
             Err(Stop::Ignored(ignored)) if ignored.is_recognised() => self.emit(&carrier),
-            Err(Stop::Ignored(_) | Stop::Malformed(_)) => self.emit(packet),
+            Err(Stop::Ignored(_) | Stop::Malformed(_)) => self.emit(&packet),
         }
     }
 }
@@ -99,4 +99,35 @@ impl Walk<'_> {
 /// A 24-bit segment or instance identifier.
 fn be24(header: &[u8; 8], at: usize) -> u32 {
     u32::from_be_bytes([0, header[at], header[at + 1], header[at + 2]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::*;
+    use super::*;
+
+    #[test]
+    fn the_destination_port_is_the_better_hint() {
+        assert_eq!(Guess::by_port(4789, 6081), Some(Guess::Geneve));
+        assert_eq!(Guess::by_port(3544, 50000), Some(Guess::Teredo));
+        assert_eq!(Guess::by_port(50000, 443), None);
+    }
+
+    #[test]
+    fn gre_and_mpls_in_udp_are_peeled() {
+        let gre = udp(50000, 4754, &join(&[&[0, 0, 8, 0], &inner_ipv4()]));
+        assert_only_inner(&ipv4(17, &gre), &["gre"]);
+        let mpls = udp(50000, 6635, &join(&[&[0, 1, 0x01, 64], &inner_ipv4()]));
+        assert_only_inner(&ipv4(17, &mpls), &["mpls"]);
+        assert_plain(&ipv4(17, &udp(50000, 4754, &[0, 0, 8, 0, 1, 2, 3, 4])), 17);
+        assert_plain(&ipv4(17, &udp(50000, 6635, &[0, 1, 0x01, 64, 1, 2, 3, 4])), 17);
+    }
+
+    #[test]
+    fn a_fragment_inside_a_guessed_tunnel_is_held() {
+        let fragment = ipv4_fragment(17, 0x2000, &[0; 16]);
+        let inside = join(&[&[0x0c, 0, 0, 1, 0, 0, 1, 0], &fragment]);
+        let (outcome, packets) = decode(super::super::Link::RawIp, &ipv4(17, &udp(50000, 4790, &inside)));
+        assert_eq!((outcome, packets.len()), (super::super::Outcome::Fragment, 0));
+    }
 }
