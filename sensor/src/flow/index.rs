@@ -140,7 +140,11 @@ impl Index {
                 Self { buckets: Arena::new(buckets)?, mask: buckets - 1, len: self.len, limit: buckets * 5 };
             let fits = (0..=self.mask).all(|i| {
                 let bucket = self.buckets.at(i);
-                bucket.tags.iter().zip(bucket.entries).all(|(tag, entry)| *tag == 0 || larger.place(rehash(entry), entry))
+                bucket
+                    .tags
+                    .iter()
+                    .zip(bucket.entries)
+                    .all(|(tag, entry)| *tag == 0 || larger.place(rehash(entry), entry))
             });
             if fits {
                 *self = larger;
