@@ -1,1 +1,3 @@
 //! Passive network sensor.
+
+pub mod source;
