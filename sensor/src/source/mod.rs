@@ -6,6 +6,7 @@
 //! read is a [`Problem`] beside the frames, never an error instead of them.
 
 mod info;
+mod mapped;
 mod problem;
 mod region;
 
