@@ -5,8 +5,12 @@
 //! bytes already lie (a mapped file, a decompressed chunk), so nothing is copied per frame. What could not be
 //! read is a [`Problem`] beside the frames, never an error instead of them.
 
+mod classic;
+mod fields;
 mod info;
 mod mapped;
+mod parser;
+mod pcapng;
 mod problem;
 mod region;
 
