@@ -5,7 +5,9 @@
 //! bytes already lie (a mapped file, a decompressed chunk), so nothing is copied per frame. What could not be
 //! read is a [`Problem`] beside the frames, never an error instead of them.
 
+mod chunks;
 mod classic;
+mod decompress;
 mod fields;
 mod info;
 mod mapped;
@@ -13,6 +15,7 @@ mod parser;
 mod pcapng;
 mod problem;
 mod region;
+mod stream;
 
 pub use info::{Compression, Container, FileInfo, Format, Interface};
 pub use problem::{Problem, ProblemKind};
