@@ -5,10 +5,13 @@
 //! bytes already lie (a mapped file, a decompressed chunk), so nothing is copied per frame. What could not be
 //! read is a [`Problem`] beside the frames, never an error instead of them.
 
+#[cfg(feature = "libpcap")]
+mod bpf;
 mod chunks;
 mod classic;
 mod decompress;
 mod fields;
+mod filter;
 mod info;
 mod mapped;
 mod parser;
