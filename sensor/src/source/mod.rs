@@ -12,15 +12,25 @@ mod classic;
 mod decompress;
 mod fields;
 mod filter;
+#[cfg(test)]
+mod fixtures;
 mod info;
+mod inputs;
 mod mapped;
+mod merge;
 mod parser;
 mod pcapng;
 mod problem;
+mod reader;
 mod region;
+mod sniff;
 mod stream;
+mod walk;
+
+use std::path::PathBuf;
 
 pub use info::{Compression, Container, FileInfo, Format, Interface};
+pub use inputs::Inputs;
 pub use problem::{Problem, ProblemKind};
 pub use region::Region;
 
@@ -156,4 +166,15 @@ pub enum OpenError {
     /// This build cannot compile filters.
     #[error("filter '{0}': this build has no BPF filters (it was built without the feature `libpcap`)")]
     FilterUnsupported(String),
+}
+
+/// Opens files, directories and `-` (standard input) as one timeline.
+///
+/// Paths that are missing or unreadable are problems of the source, not errors, as long as at least one path
+/// exists.
+///
+/// # Errors
+/// When no path exists, or the filter does not compile.
+pub fn open(paths: &[PathBuf], options: &Options) -> Result<Box<dyn Source + Send>, OpenError> {
+    Ok(Box::new(Inputs::open(paths, options)?))
 }
