@@ -29,7 +29,7 @@ mod walk;
 
 use std::path::PathBuf;
 
-pub use info::{Compression, Container, FileInfo, Format, Interface};
+pub use info::{Compression, Container, FileInfo, Format, Interface, Resolution};
 pub use inputs::Inputs;
 pub use problem::{Problem, ProblemKind};
 pub use region::Region;
