@@ -1,20 +1,21 @@
 //! Classic BPF programs: compiled by libpcap, run here.
 //!
-//! In: a filter expression and a link type; then the captured bytes of frames with their length on the wire. Out: how many
-//! bytes to accept, 0 for none. The machine is that of McCanne and Jacobson, "The BSD Packet Filter" (1993). libpcap's own
-//! interpreter is not used because its Rust binding cannot tell the length on the wire, which `greater`, `less` and `len`
-//! ask for: with a short snap length they would answer wrongly.
-#![cfg(feature = "libpcap")]
+//! In: a filter expression and a link type; then the captured bytes of frames with their length on the wire.
+//! Out: how many bytes to accept, 0 for none. The machine is that of McCanne and Jacobson, "The BSD Packet
+//! Filter" (1993). libpcap's own interpreter is not used because its Rust binding cannot tell the length on
+//! the wire, which `greater`, `less` and `len` ask for: with a short snap length they would answer wrongly.
 
 use pcap::{Capture, Linktype};
 
 /// Words of scratch memory (`BPF_MEMWORDS`).
 const MEMORY_WORDS: usize = 16;
 
-/// Instructions run per frame. Programs jump forward only, except those of `protochain`, which walk header chains.
+/// Instructions run per frame. Programs jump forward only, except those of `protochain`, which walk header
+/// chains.
 const MAX_STEPS: u32 = 10_000;
 
-/// A program, safe to run on any bytes: a load or a jump out of bounds rejects the frame, as does a division by zero.
+/// A program, safe to run on any bytes: a load or a jump out of bounds rejects the frame, as does a division
+/// by zero.
 pub(super) struct Program(Vec<Instruction>);
 
 #[derive(Clone, Copy)]
@@ -169,8 +170,8 @@ fn arithmetic(code: u16, a: u32, operand: u32) -> Option<u32> {
     })
 }
 
-/// libpcap's own number (DLT_) of a LINKTYPE_ number; they differ where systems disagreed before files had numbers of
-/// their own.
+/// libpcap's own number (DLT_) of a LINKTYPE_ number; they differ where systems disagreed before files had
+/// numbers of their own.
 fn dlt(linktype: u16) -> i32 {
     match linktype {
         100 => 11, // ATM_RFC1483
@@ -186,5 +187,124 @@ fn dlt(linktype: u16) -> i32 {
         103 => 16, // PPP_BSDOS
         106 => 19, // ATM_CLIP
         same => i32::from(same),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Expressions that use all kinds of instructions.
+    const EXPRESSIONS: [&str; 12] = [
+        "tcp port 22",
+        "host 192.0.2.7 and not icmp",
+        "ip6 and udp portrange 1000-2000",
+        "vlan 5 and ip",
+        "net 10.0.0.0/8 or net 2001:db8::/32",
+        "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0",
+        "ip[2:2] > 576 and ip[8] < 5",
+        "ether[0] & 1 = 1",
+        "(ip[0] & 0xf) * 4 + ip[1] - 3 = 20",
+        "ip[6:2] / (ip[9] + 0) = 3 or ip[1] << 2 = 8 or ip[1] >> 1 = 4",
+        "ip protochain 6",
+        "mpls or pppoes",
+    ];
+
+    /// A frame with a TCP segment to port 22.
+    #[rustfmt::skip]
+    const SSH: [u8; 54] = [
+        2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0,
+        0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 7, 10, 0, 0, 1,
+        0xc0, 0, 0, 22, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0,
+    ];
+
+    fn matches(expression: &str, linktype: u16, bytes: &[u8], wirelen: u32) -> bool {
+        Program::compile(expression, linktype).unwrap().run(bytes, wirelen) != 0
+    }
+
+    #[test]
+    fn a_filter_matches_what_it_says() {
+        for (expression, expected) in [
+            ("tcp port 22", true),
+            ("tcp port 23", false),
+            ("src host 192.0.2.7", true),
+            ("dst host 192.0.2.7", false),
+            ("tcp[tcpflags] & tcp-syn != 0", true),
+            ("vlan", false),
+            ("", true),
+        ] {
+            assert_eq!(matches(expression, 1, &SSH, 54), expected, "{expression}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_those_on_the_wire() {
+        assert!(matches("greater 1000", 1, &SSH[..20], 1500));
+        assert!(!matches("less 100", 1, &SSH[..20], 1500));
+        assert!(matches("len = 60", 1, &[], 60));
+    }
+
+    #[test]
+    fn a_frame_too_short_for_the_question_does_not_match() {
+        for length in 0..38 {
+            assert!(!matches("tcp port 22", 1, &SSH[..length], 54), "{length} bytes");
+            assert!(!matches("not ether[53] = 1", 1, &SSH[..length], 54), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn the_link_type_decides_where_the_network_layer_begins() {
+        assert!(matches("tcp port 22", 101, &SSH[14..], 40));
+        assert!(!matches("tcp port 22", 1, &SSH[14..], 40));
+        let cooked = [&[0; 14][..], &SSH[12..]].concat();
+        assert!(matches("tcp port 22", 113, &cooked, 56));
+    }
+
+    #[test]
+    fn what_cannot_be_compiled_says_why() {
+        let message = Program::compile("host", 1).err().unwrap();
+        assert!(message.contains("syntax error"), "{message}");
+        assert!(Program::compile("type mgt", 1).is_err());
+        assert!(Program::compile("type mgt", 105).is_ok());
+        assert!(Program::compile("tcp\0port", 1).is_err());
+    }
+
+    #[test]
+    fn programs_that_never_end_reject() {
+        let forever = Program(vec![Instruction { code: 5, if_true: 0, if_false: 0, k: u32::MAX }]);
+        assert_eq!(forever.run(&SSH, 54), 0);
+        let nowhere = Program(vec![Instruction { code: 5, if_true: 0, if_false: 0, k: 7 }]);
+        assert_eq!(nowhere.run(&SSH, 54), 0);
+        assert_eq!(Program(vec![]).run(&SSH, 54), 0);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn every_program_answers_as_libpcap_does(
+            change in prop::collection::vec((0usize..54, any::<u8>()), 0..6),
+            random in prop::collection::vec(any::<u8>(), 0..60),
+            length in 0usize..=54,
+            expression in 0..EXPRESSIONS.len(),
+            linktype in prop::sample::select(vec![1u16, 101, 113, 276, 0, 9]),
+        ) {
+            let mut changed = SSH;
+            for (at, byte) in change {
+                changed[at] = byte;
+            }
+            let Ok(ours) = Program::compile(EXPRESSIONS[expression], linktype) else { return Ok(()) };
+            let theirs = Capture::dead(Linktype(dlt(linktype))).unwrap();
+            let theirs = theirs.compile(EXPRESSIONS[expression], true).unwrap();
+            for bytes in [&changed[..length], &random] {
+                // An empty slice has no address that libpcap could be given.
+                if !bytes.is_empty() {
+                    let ours = ours.run(bytes, bytes.len() as u32) != 0;
+                    prop_assert_eq!(ours, theirs.filter(bytes), "{} on {:?}", EXPRESSIONS[expression], bytes);
+                }
+            }
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Classic pcap: a file header, then records of a 16-byte header and the captured bytes.
 //!
-//! Format: <https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html>. In: a window of the file. Out: frames. Every
-//! packet of every replay passes through [`Classic::records`]; it reads four fields and writes one [`Frame`].
+//! Format: <https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html>. In: a window of the file. Out:
+//! frames. Every packet of every replay passes through [`Classic::records`]; it reads four fields and writes
+//! one [`Frame`].
 
 use super::{
     Frame,
@@ -64,8 +65,8 @@ pub(super) fn container(magic: [u8; 4]) -> Option<Container> {
 
 /// The LINKTYPE_ number of a link-layer field.
 ///
-/// Only the lower 16 bits are the type (the upper ones may hold the length of a frame check sequence). 12 and 14 are what
-/// BSD systems call raw IP in memory, and some programs wrote them into files.
+/// Only the lower 16 bits are the type (the upper ones may hold the length of a frame check sequence). 12 and
+/// 14 are what BSD systems call raw IP in memory, and some programs wrote them into files.
 pub(super) fn linktype(field: u32) -> u16 {
     const RAW: u16 = 101;
     match (field & 0xffff) as u16 {

@@ -1,7 +1,8 @@
 //! tcpdump's filters on the frames as they were captured.
 //!
-//! In: an expression, and frames of any link type. Out: whether a frame passes. libpcap compiles the expression once per
-//! link type; [`super::bpf`] runs the program. Like tcpdump's, a filter sees the outer headers only.
+//! In: an expression, and frames of any link type. Out: whether a frame passes. libpcap compiles the
+//! expression once per link type; [`super::bpf`] runs the program. Like tcpdump's, a filter sees the outer
+//! headers only.
 
 use super::{
     Frame, OpenError,
@@ -11,14 +12,25 @@ use super::{
 #[cfg(feature = "libpcap")]
 use super::bpf::Program;
 
-/// Link types that a filter is tried on when those of the inputs are not known yet, or do not accept it: Ethernet, 802.11
-/// (radiotap and bare), raw IP, Linux cooked, BSD loopback, PPP. One of them accepts every expression that is not wrong.
-#[cfg(feature = "libpcap")]
+/// Link types that a filter is tried on when those of the inputs are not known yet, or do not accept it:
+/// Ethernet, 802.11 (radiotap and bare), raw IP, Linux cooked, BSD loopback, PPP. One of them accepts every
+/// expression that is not wrong.
 const COMMON_DLTS: [u16; 8] = [1, 127, 105, 101, 113, 276, 0, 9];
 
-/// Programs this build cannot have.
+/// A program that cannot exist: this build has no compiler.
 #[cfg(not(feature = "libpcap"))]
 enum Program {}
+
+#[cfg(not(feature = "libpcap"))]
+impl Program {
+    fn compile(_: &str, _: u16) -> Result<Self, String> {
+        Err("built without libpcap".into())
+    }
+
+    fn run(&self, _: &[u8], _: u32) -> u32 {
+        match *self {}
+    }
+}
 
 /// A filter with its programs for the link types met so far.
 pub(super) struct Filter {
@@ -34,8 +46,10 @@ impl Filter {
     ///
     /// # Errors
     /// When libpcap rejects the expression for all link types, or this build is without libpcap.
-    #[cfg(feature = "libpcap")]
     pub(super) fn new(expression: &str, dlts: &[u16]) -> Result<Self, OpenError> {
+        if cfg!(not(feature = "libpcap")) {
+            return Err(OpenError::FilterUnsupported(expression.into()));
+        }
         let mut first_error = None;
         for &dlt in dlts.iter().chain(&COMMON_DLTS) {
             match Program::compile(expression, dlt) {
@@ -47,27 +61,14 @@ impl Filter {
         Err(OpenError::Filter { filter: expression.into(), message })
     }
 
-    /// Fails: this build is without libpcap.
-    #[cfg(not(feature = "libpcap"))]
-    pub(super) fn new(expression: &str, _: &[u16]) -> Result<Self, OpenError> {
-        Err(OpenError::FilterUnsupported(expression.into()))
-    }
-
     /// Whether the frame with these captured bytes passes.
     pub(super) fn accepts(&mut self, frame: &Frame, bytes: &[u8], log: &mut Log<'_>) -> bool {
         if self.programs.get(self.last).is_none_or(|&(dlt, _)| dlt != frame.dlt) {
             self.last = self.index_of(frame.dlt, log);
         }
-        match &self.programs[self.last].1 {
-            #[cfg(feature = "libpcap")]
-            Some(program) => program.run(bytes, frame.wirelen) != 0,
-            #[cfg(not(feature = "libpcap"))]
-            Some(program) => match (*program, bytes) {},
-            None => false,
-        }
+        self.programs[self.last].1.as_ref().is_some_and(|program| program.run(bytes, frame.wirelen) != 0)
     }
 
-    #[cfg(feature = "libpcap")]
     fn index_of(&mut self, dlt: u16, log: &mut Log<'_>) -> usize {
         if let Some(index) = self.programs.iter().position(|&(known, _)| known == dlt) {
             return index;
@@ -83,15 +84,88 @@ impl Filter {
         self.programs.push((dlt, program.ok()));
         self.programs.len() - 1
     }
+}
 
-    #[cfg(not(feature = "libpcap"))]
-    fn index_of(&mut self, dlt: u16, log: &mut Log<'_>) -> usize {
-        log.problem(
-            ProblemKind::FilterNotApplicable,
-            None,
-            format!("filter '{}' cannot be compiled", self.expression),
-        );
-        self.programs.push((dlt, None));
-        self.programs.len() - 1
+#[cfg(all(test, feature = "libpcap"))]
+mod tests {
+    use super::{
+        super::{
+            Inputs, Options, Source,
+            fixtures::{Order, Reading, interface, packet, section},
+        },
+        *,
+    };
+
+    /// Ethernet frames of protocols 0x0800, 0x86dd and 0x0806.
+    const IPV4: [u8; 34] = with_type([0x08, 0x00]);
+    const IPV6: [u8; 34] = with_type([0x86, 0xdd]);
+    const ARP: [u8; 34] = with_type([0x08, 0x06]);
+
+    const fn with_type(ethertype: [u8; 2]) -> [u8; 34] {
+        let mut frame = [0; 34];
+        frame[12] = ethertype[0];
+        frame[13] = ethertype[1];
+        frame[14] = 0x45;
+        frame
+    }
+
+    fn filtered(expression: &str, packets: &[(u32, &[u8])]) -> Reading {
+        let order = Order::Big;
+        let mut file =
+            [section(order, &[]), interface(order, 1, 0, &[]), interface(order, 101, 0, &[])].concat();
+        for (interface, bytes) in packets {
+            file.extend(packet(order, *interface, 0, bytes, &[]));
+        }
+        let options = Options { filter: Some(expression.into()) };
+        Reading::new(Inputs::from_stream("-", Box::new(std::io::Cursor::new(file)), &options).unwrap(), 100)
+    }
+
+    #[test]
+    fn frames_keep_the_number_they_have_without_the_filter() {
+        let reading = filtered("ip", &[(0, &ARP), (0, &IPV4), (0, &IPV6), (0, &IPV4)]);
+        let numbers: Vec<_> = reading.frames.iter().map(|(frame, _)| frame.number).collect();
+        assert_eq!(numbers, [2, 4]);
+        assert_eq!((reading.files()[0].packets, reading.files()[0].filtered), (4, 2));
+        let counters = reading.source.counters();
+        assert_eq!((counters.frames, counters.filtered), (2, 2));
+    }
+
+    #[test]
+    fn each_link_type_has_its_own_program() {
+        let reading = filtered("ip", &[(0, &IPV4), (1, &IPV4[14..]), (1, &IPV6), (0, &ARP), (0, &IPV4)]);
+        let numbers: Vec<_> = reading.frames.iter().map(|(frame, _)| frame.number).collect();
+        assert_eq!(numbers, [1, 2, 5]);
+        assert_eq!(reading.kinds(), []);
+    }
+
+    #[test]
+    fn a_filter_that_means_nothing_for_a_link_type_rejects_it_with_a_note() {
+        let reading = filtered("ether multicast", &[(0, &[1; 34]), (1, &IPV4[14..]), (1, &IPV4[14..])]);
+        assert_eq!(reading.frames.len(), 1);
+        assert_eq!(reading.kinds(), [ProblemKind::FilterNotApplicable]);
+        assert!(reading.problems()[0].detail.contains("link type 101"), "{}", reading.problems()[0]);
+    }
+
+    #[test]
+    fn a_filter_that_is_wrong_is_an_error_with_the_reason() {
+        let error = Filter::new("tcp prot 22", &[113]).err().unwrap().to_string();
+        assert!(error.starts_with("filter 'tcp prot 22': "), "{error}");
+        assert!(error.contains("syntax error"), "{error}");
+    }
+
+    #[test]
+    fn a_filter_for_wireless_networks_is_right_before_the_link_type_is_known() {
+        assert!(Filter::new("type mgt", &[]).is_ok());
+    }
+}
+
+#[cfg(all(test, not(feature = "libpcap")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_libpcap_says_that_it_has_no_filters() {
+        let error = Filter::new("tcp port 22", &[1]).err().unwrap().to_string();
+        assert!(error.contains("built without the feature `libpcap`"), "{error}");
     }
 }

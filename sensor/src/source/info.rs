@@ -1,7 +1,7 @@
 //! What is known of a capture file besides its frames.
 //!
-//! In: file headers, interface descriptions, comments and statistics as the parsers meet them. Out: [`FileInfo`]. Text
-//! from a file is bounded, whatever the file claims.
+//! In: file headers, interface descriptions, comments and statistics as the parsers meet them. Out:
+//! [`FileInfo`]. Text from a file is bounded, whatever the file claims.
 
 use std::fmt;
 

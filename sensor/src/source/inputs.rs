@@ -1,7 +1,7 @@
 //! The capture files of a replay, as one source.
 //!
-//! In: paths and a filter. Out: [`Inputs`], a [`Source`]. Everything that can be said before the first frame is read (what is
-//! missing, what is no capture, what the files are) is known when it is opened.
+//! In: paths and a filter. Out: [`Inputs`], a [`Source`]. Everything that can be said before the first frame
+//! is read (what is missing, what is no capture, what the files are) is known when it is opened.
 
 use std::{
     fs::File,
@@ -58,9 +58,9 @@ impl Inputs {
                 Err(Refused { kind: ProblemKind::NotACapture, .. }) if !found.named => {
                     inputs.skipped_files += 1;
                 }
-                Err(Refused { kind, detail }) => {
+                Err(Refused { kind, at, detail }) => {
                     let path = found.path.display().to_string();
-                    inputs.ledger.problems.push(Problem { input: None, path, at: None, kind, detail });
+                    inputs.ledger.problems.push(Problem { input: None, path, at, kind, detail });
                 }
             }
         }
@@ -140,6 +140,7 @@ impl Source for Inputs {
 fn look(found: &Found) -> Result<(Origin, Option<u64>, Sniffed), Refused> {
     let unreadable = |error: io::Error| Refused {
         kind: ProblemKind::Unreadable,
+        at: None,
         detail: format!("cannot be read: {error}"),
     };
     let (file, mappable) = match found.kind {
@@ -167,4 +168,122 @@ fn standard_input() -> io::Result<File> {
 /// Whether standard input is a file from its beginning, as after `<`.
 fn is_whole_file(mut file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.is_file()) && file.stream_position().is_ok_and(|at| at == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write};
+
+    use super::{
+        super::fixtures::{Order, Reading, gzip, pcap_at, pcapng},
+        *,
+    };
+
+    #[test]
+    fn what_is_wrong_with_a_path_is_known_before_the_first_frame() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        fs::create_dir(root.join("captures")).unwrap();
+        fs::write(root.join("captures/one.pcap"), pcap_at(&[1])).unwrap();
+        fs::write(root.join("captures/notes.txt"), "nothing to see here").unwrap();
+        fs::write(root.join("captures/empty.pcap"), "").unwrap();
+        fs::write(root.join("notes.txt"), "nothing to see here").unwrap();
+        fs::write(root.join("empty.pcap"), "").unwrap();
+        let names = ["captures", "notes.txt", "missing.pcap", "empty.pcap", "captures/notes.txt"];
+        let paths: Vec<PathBuf> = names.iter().map(|name| root.join(name)).collect();
+        let source = Inputs::open(&paths, &Options::default()).unwrap();
+        let said: Vec<String> = source
+            .problems()
+            .iter()
+            .map(|problem| problem.to_string().replace(&format!("{}/", root.display()), ""))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "missing.pcap: no such file or directory",
+                "captures/notes.txt: the same as captures/notes.txt, read once",
+                "notes.txt: not a capture: it begins with 6e 6f 74 68; pcap and pcapng are read",
+                "empty.pcap: not a capture: it is empty",
+            ]
+        );
+        assert_eq!(source.counters().skipped_files, 2);
+        assert_eq!(source.files().len(), 1);
+        assert_eq!(source.files()[0].format.to_string(), "pcap µs little-endian");
+        assert_eq!(Reading::new(source, 10).bytes(), [[1]]);
+    }
+
+    #[test]
+    fn nothing_at_all_is_an_error() {
+        let Err(OpenError::NoInput(problems)) =
+            Inputs::open(&["/nonexistent/a".into(), "/nonexistent/b".into()], &Options::default())
+        else {
+            panic!("opened what does not exist");
+        };
+        assert_eq!(problems.len(), 2);
+        assert_eq!(
+            OpenError::NoInput(problems).to_string(),
+            "/nonexistent/a: no such file or directory\n/nonexistent/b: no such file or directory"
+        );
+    }
+
+    #[test]
+    fn a_directory_without_captures_is_an_empty_timeline() {
+        let root = tempfile::tempdir().unwrap();
+        let reading = Reading::new(Inputs::open(&[root.path().into()], &Options::default()).unwrap(), 10);
+        assert_eq!((reading.frames.len(), reading.kinds()), (0, vec![]));
+        assert_eq!(reading.source.progress(), Progress { bytes_done: 0, bytes_total: Some(0) });
+    }
+
+    #[test]
+    fn a_named_device_is_read_like_a_pipe() {
+        for (device, expected) in [("/dev/null", "it is empty"), ("/dev/zero", "it begins with 00 00 00 00")]
+        {
+            let reading = Reading::new(Inputs::open(&[device.into()], &Options::default()).unwrap(), 10);
+            assert!(reading.problems()[0].detail.contains(expected), "{}", reading.problems()[0]);
+        }
+    }
+
+    #[test]
+    fn what_is_appended_while_reading_is_not_seen() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("growing.pcap");
+        fs::write(&path, pcap_at(&[1, 2])).unwrap();
+        let source = Inputs::open(std::slice::from_ref(&path), &Options::default()).unwrap();
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(&pcap_at(&[3])[24..]).unwrap();
+        let reading = Reading::new(source, 10);
+        assert_eq!((reading.bytes(), reading.kinds()), (vec![&[1][..], &[2]], vec![]));
+    }
+
+    #[test]
+    fn progress_is_in_bytes_on_disk() {
+        let root = tempfile::tempdir().unwrap();
+        let files = [pcap_at(&[1, 2]), gzip(&pcap_at(&[3])), pcapng(Order::Big, &[b"x"])];
+        for (i, bytes) in files.iter().enumerate() {
+            fs::write(root.path().join(i.to_string()), bytes).unwrap();
+        }
+        let mut source = Inputs::open(&[root.path().into()], &Options::default()).unwrap();
+        let total = files.iter().map(|bytes| bytes.len() as u64).sum();
+        assert_eq!(source.progress(), Progress { bytes_done: 0, bytes_total: Some(total) });
+        let mut batch = Batch::default();
+        let mut before = 0;
+        while source.next_batch(&mut batch, 1) == Status::More {
+            let done = source.progress().bytes_done;
+            assert!(before <= done && done <= total);
+            before = done;
+        }
+        assert_eq!(source.progress().bytes_done, total);
+    }
+
+    #[test]
+    fn batches_keep_their_memory() {
+        let mut source =
+            Inputs::from_stream("-", Box::new(io::Cursor::new(pcap_at(&[7; 200]))), &Options::default())
+                .unwrap();
+        let mut batch = Batch::with_capacity(16);
+        let capacity = batch.frames.capacity();
+        while source.next_batch(&mut batch, 16) == Status::More {}
+        assert_eq!(batch.frames.capacity(), capacity);
+        assert_eq!(source.counters().frames, 200);
+    }
 }

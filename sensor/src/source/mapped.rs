@@ -1,11 +1,13 @@
 //! A file mapped into memory, opened window by window.
 //!
-//! In: an open regular file. Out: its bytes up to the length it had when it was opened; what is appended later is not seen.
+//! In: an open regular file. Out: its bytes up to the length it had when it was opened; what is appended
+//! later is not seen.
 //!
-//! The only `unsafe` code of the sources is here. A mapping of a file that somebody truncates while it is read is a
-//! SIGBUS waiting to happen. Each window is therefore prefaulted with `MADV_POPULATE_READ` before it is parsed (Linux
-//! 5.14+), which turns that signal, and that of a failing disk, into an error, and saves a page fault every 64 KiB. What
-//! remains is a truncation inside the few milliseconds between a window's check and the end of the work on its frames.
+//! The only `unsafe` code of the sources is here. A mapping of a file that somebody truncates while it is
+//! read is a SIGBUS waiting to happen. Each window is therefore prefaulted with `MADV_POPULATE_READ` before
+//! it is parsed (Linux 5.14+), which turns that signal, and that of a failing disk, into an error, and saves
+//! a page fault every 64 KiB. What remains is a truncation inside the few milliseconds between a window's
+//! check and the end of the work on its frames.
 
 use std::{
     fs::File,
@@ -16,10 +18,12 @@ use memmap2::{Advice, Mmap, MmapOptions};
 
 use super::region::Region;
 
-/// Bytes of the first window: enough for any file header and the first frames, little enough for thousands of files.
+/// Bytes of the first window: enough for any file header and the first frames, little enough for thousands of
+/// files.
 const FIRST_WINDOW: usize = 64 << 10;
 
-/// Bytes of the windows that follow: large against a system call, small against what a machine has as page cache.
+/// Bytes of the windows that follow: large against a system call, small against what a machine has as page
+/// cache.
 const WINDOW: usize = 4 << 20;
 
 /// A mapped file of which a prefix has been checked to be readable.
@@ -39,10 +43,10 @@ impl Mapped {
         if len == 0 {
             return Ok(Self { region: Region::default(), ready: 0, prefault: false });
         }
-        // SAFETY: the mapping is private and read-only, its length is that of the file, and it lives as long as the last
-        // Region. That other processes may change or truncate the file is inherent in reading by mmap: changed bytes are
-        // hostile bytes like any others (every length is checked against the very bytes it was read from, once), and for
-        // truncation see the head of this module.
+        // SAFETY: the mapping is private and read-only, its length is that of the file, and it lives as long
+        // as the last Region. That other processes may change or truncate the file is inherent in reading by
+        // mmap: changed bytes are hostile bytes like any others (every length is checked against the very
+        // bytes it was read from, once), and for truncation see the head of this module.
         let map = unsafe { MmapOptions::new().len(len).map(file)? };
         let _ = map.advise(Advice::Sequential);
         Ok(Self { region: Region::from(map), ready: 0, prefault: cfg!(target_os = "linux") })

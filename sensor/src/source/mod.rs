@@ -1,13 +1,14 @@
 //! Sources of frames.
 //!
-//! In: paths of capture files (classic pcap, pcapng, either inside gzip or zstd), directories of them, or standard
-//! input. Out: batches of [`Frame`]s on one timeline, each a position in the [`Region`] where its bytes already lie (a
-//! mapped file, a decompressed chunk), so nothing is copied per frame. What could not be read is a [`Problem`] beside
-//! the frames, never an error instead of them.
+//! In: paths of capture files (classic pcap, pcapng, either inside gzip or zstd), directories of them, or
+//! standard input. Out: batches of [`Frame`]s on one timeline, each a position in the [`Region`] where its
+//! bytes already lie (a mapped file, a decompressed chunk), so nothing is copied per frame. What could not be
+//! read is a [`Problem`] beside the frames, never an error instead of them.
 
+#[cfg(feature = "libpcap")]
 mod bpf;
+mod chunks;
 mod classic;
-mod clock;
 mod decompress;
 mod fields;
 mod filter;
@@ -17,7 +18,6 @@ mod info;
 mod inputs;
 mod mapped;
 mod merge;
-mod options;
 mod parser;
 mod pcapng;
 mod problem;
@@ -29,7 +29,7 @@ mod walk;
 
 use std::path::PathBuf;
 
-pub use info::{Compression, Container, FileInfo, Format, Interface};
+pub use info::{Compression, Container, FileInfo, Format, Interface, Resolution};
 pub use inputs::Inputs;
 pub use problem::{Problem, ProblemKind};
 pub use region::Region;
@@ -41,7 +41,8 @@ pub struct Frame {
     pub at: usize,
     /// Bytes captured; `at + caplen` lies inside the region.
     pub caplen: u32,
-    /// Bytes the frame had on the wire; as the capture says, so hostile captures may claim less than `caplen`.
+    /// Bytes the frame had on the wire; as the capture says, so hostile captures may claim less than
+    /// `caplen`.
     pub wirelen: u32,
     /// Nanoseconds since 1970-01-01T00:00:00Z, as the capture says; saturates where an `i64` cannot hold it.
     pub ts_ns: i64,
@@ -49,7 +50,8 @@ pub struct Frame {
     pub number: u64,
     /// LINKTYPE_ number of its interface (<https://www.tcpdump.org/linktypes.html>).
     pub dlt: u16,
-    /// Interface in its file: always 0 in classic pcap, counted through all sections in pcapng; 65535 means that or more.
+    /// Interface in its file: always 0 in classic pcap, counted through all sections in pcapng; 65535 means
+    /// that or more.
     pub iface: u16,
     /// Index into [`Source::files`].
     pub input: u16,
@@ -120,13 +122,15 @@ pub struct Counters {
 pub trait Source {
     /// Replaces the batch by the next 1 to `limit` frames, waiting for them where they come from a pipe.
     ///
-    /// What is there is handed out at once: a batch is full only when more frames than `limit` are there already.
+    /// What is there is handed out at once: a batch is full only when more frames than `limit` are there
+    /// already.
     fn next_batch(&mut self, batch: &mut Batch, limit: usize) -> Status;
 
     /// The problems met so far, in the order they were met.
     fn problems(&self) -> &[Problem];
 
-    /// The inputs, fixed from the start; [`Frame::input`] is an index into them. Their counters grow with reading.
+    /// The inputs, fixed from the start; [`Frame::input`] is an index into them. Their counters grow with
+    /// reading.
     fn files(&self) -> &[FileInfo];
 
     /// How far reading has come.
@@ -166,7 +170,8 @@ pub enum OpenError {
 
 /// Opens files, directories and `-` (standard input) as one timeline.
 ///
-/// Paths that are missing or unreadable are problems of the source, not errors, as long as at least one path exists.
+/// Paths that are missing or unreadable are problems of the source, not errors, as long as at least one path
+/// exists.
 ///
 /// # Errors
 /// When no path exists, or the filter does not compile.

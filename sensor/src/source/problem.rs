@@ -1,7 +1,8 @@
 //! What could not be read, and where.
 //!
-//! In: what the readers meet. Out: one [`Problem`] a line for people, and a kind for the exit code. A hostile file cannot
-//! make the list long: each file adds at most [`PROBLEMS_PER_FILE`], the rest is counted in its [`FileInfo`].
+//! In: what the readers meet. Out: one [`Problem`] a line for people, and a kind for the exit code. A hostile
+//! file cannot make the list long: each file adds at most [`PROBLEMS_PER_FILE`], the rest is counted in its
+//! [`FileInfo`].
 
 use std::fmt;
 
@@ -23,7 +24,8 @@ pub enum ProblemKind {
     Truncated,
     /// The content contradicts its format.
     Corrupt,
-    /// Note: timestamps before 1970, after 2200, or with a fraction of more than a second; the frames are kept.
+    /// Note: timestamps before 1970, after 2200, or with a fraction of more than a second; the frames are
+    /// kept.
     AbsurdTimestamp,
     /// Note: the same file was named twice and is read once.
     Duplicate,
@@ -80,12 +82,12 @@ impl Log<'_> {
         &mut self,
         kind: ProblemKind,
         at: impl Into<Option<u64>>,
-        detail: impl Into<String>,
+        detail: impl fmt::Display,
     ) {
         self.info.problems += 1;
         if self.info.problems <= PROBLEMS_PER_FILE {
             let path = self.info.path.clone();
-            let detail = detail.into();
+            let detail = detail.to_string();
             self.problems.push(Problem { input: Some(self.input), path, at: at.into(), kind, detail });
         }
     }
@@ -95,7 +97,7 @@ impl Log<'_> {
     pub(super) fn absurd_timestamp(&mut self, at: u64, number: u64, why: &str) {
         self.info.absurd_timestamps += 1;
         if self.info.absurd_timestamps == 1 {
-            let detail = format!("timestamp of packet {number} {why}; kept as it is");
+            let detail = format_args!("timestamp of packet {number} {why}; the packet is kept");
             self.problem(ProblemKind::AbsurdTimestamp, at, detail);
         }
     }

@@ -1,13 +1,13 @@
 //! One input, from its first byte to its last.
 //!
-//! In: a mapped file or a stream. Out: batches of its frames, in file order and filtered; what is wrong with it goes to the
-//! [`Ledger`].
+//! In: a mapped file or a stream. Out: batches of its frames, in file order and filtered; what is wrong with
+//! it goes to the [`Ledger`].
 
 use std::{fs::File, io::Read, path::PathBuf};
 
 use super::{
     Batch, FileInfo, Problem,
-    decompress::OpenStreams,
+    chunks::OpenStreams,
     filter::Filter,
     info::Compression,
     mapped::{Mapped, MappedRead},
@@ -155,7 +155,7 @@ impl Reader {
                     ledger.log(self.input).info.format.compression = compression;
                 }
                 More::Failed(kind, detail) => {
-                    ledger.log(self.input).problem(kind, at, detail);
+                    ledger.log(self.input).problem(kind, (at > 0).then_some(at), detail);
                     self.ended = true;
                 }
             },
@@ -187,5 +187,30 @@ impl Feed {
             Self::Mapped(mapped) => mapped.region(),
             Self::Stream(stream) => stream.region(),
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::super::{
+        Inputs, Options, ProblemKind, Source, Status,
+        fixtures::{Order, Reading, THEN, pcap},
+    };
+    use super::Batch;
+
+    #[test]
+    fn a_file_that_shrinks_while_it_is_read_keeps_what_was_read_and_says_where_it_ends() {
+        let bytes = [7; 1000];
+        let records: Vec<_> = (0..1000).map(|i| (THEN, i, &bytes[..])).collect();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), pcap(Order::Little, 0xa1b2_c3d4, 1, &records)).unwrap();
+        let mut source = Inputs::open(&[file.path().into()], &Options::default()).unwrap();
+        let mut batch = Batch::default();
+        assert_eq!(source.next_batch(&mut batch, 10), Status::More);
+        file.as_file().set_len(64 << 10).unwrap();
+        let reading = Reading::new(source, 10);
+        assert_eq!(reading.frames.len() + 10, 64, "the frames of the first 64 KiB");
+        assert_eq!(reading.kinds(), [ProblemKind::Truncated]);
+        assert_eq!(reading.problems()[0].at, Some(64 << 10));
     }
 }

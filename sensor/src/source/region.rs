@@ -1,7 +1,8 @@
 //! Memory that frames lie in.
 //!
-//! In: a mapped file or a chunk of a stream. Out: [`Region`], a cheap handle that keeps the bytes where they are until the
-//! last batch that points into them is gone; a chunk's buffer then goes back to the thread that fills chunks.
+//! In: a mapped file or a chunk of a stream. Out: [`Region`], a cheap handle that keeps the bytes where they
+//! are until the last batch that points into them is gone; a chunk's buffer then goes back to the thread that
+//! fills chunks.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Paths as a user gives them, become files.
 //!
-//! In: files, directories (read recursively, in the order of their names) and `-`. Out: what to read, in a fixed order. A
-//! file that is named twice, or reached over symbolic links again, is found once.
+//! In: files, directories (read recursively, in the order of their names) and `-`. Out: what to read, in a
+//! fixed order. A file that is named twice, or reached over symbolic links again, is found once.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,8 @@ const STANDARD_INPUT: &str = "-";
 /// Inputs that a [`super::Frame`] can tell apart.
 const MAX_INPUTS: usize = 1 << 16;
 
-/// Directories below each other that are entered; links in circles end earlier, as each directory is entered once.
+/// Directories below each other that are entered; links in circles end earlier, as each directory is entered
+/// once.
 const MAX_DEPTH: usize = 256;
 
 /// A file to read.
