@@ -107,28 +107,26 @@ impl Analyzer for State {
     fn probe(p: &Probe<'_>) -> Verdict {
         let mut r = Reader::new(p.data);
         let found = Message::parse(&mut r);
-        match p.transport {
-            Transport::Udp => match found {
-                Ok(Some(_)) if r.taken() == p.wire_len => Verdict::Yes,
-                Err(Short) if p.data.len() < p.wire_len && cut_message(p.data, p.wire_len) => Verdict::Yes,
-                _ => Verdict::No,
-            },
-            Transport::Tcp => match (found, Self::framed(p.data)) {
+        if p.transport == Transport::Tcp {
+            return match (found, Self::framed(p.data)) {
                 (Ok(Some(_)), _) | (_, Ok(true)) => Verdict::Yes,
                 (Err(Short), _) | (_, Err(Short)) if may_become_message(p.data) => Verdict::More,
                 _ => Verdict::No,
-            },
+            };
+        }
+        match found {
+            Ok(Some(_)) if r.taken() == p.wire_len => Verdict::Yes,
+            Err(Short) if p.data.len() < p.wire_len && cut_message(p.data, p.wire_len) => Verdict::Yes,
+            _ => Verdict::No,
         }
     }
 
     fn on_data(&mut self, seg: &Segment<'_>, out: &mut Out) -> Next {
-        match seg.transport {
-            Transport::Udp => {
-                self.datagram(seg.data, seg.dir, out);
-                Next::Continue { consumed: seg.data.len() }
-            }
-            Transport::Tcp => self.stream(seg, out),
+        if seg.transport == Transport::Tcp {
+            return self.stream(seg, out);
         }
+        self.datagram(seg.data, seg.dir, out);
+        Next::Continue { consumed: seg.data.len() }
     }
 }
 
@@ -227,9 +225,9 @@ impl Message<'_> {
 }
 
 fn set_text(slot: &mut Option<Box<str>>, value: &[u8]) {
-    if slot.is_none() && !value.is_empty() {
-        // Some pad with zeros inside the value.
-        let end = value.iter().rposition(|b| *b != 0).map_or(0, |last| last.saturating_add(1));
+    // Some pad with zeros or blanks inside the value.
+    let end = value.iter().rposition(|b| !matches!(b, 0 | b' ')).map_or(0, |last| last.saturating_add(1));
+    if slot.is_none() && end > 0 {
         *slot = Some(text(value.get(..end).unwrap_or_default(), TEXT_MAX));
     }
 }
