@@ -25,7 +25,8 @@ pub mod rrtype {
 }
 
 /// Operation codes that are in use: QUERY, NOTIFY (RFC 1996), UPDATE (RFC 2136).
-const OPCODES: [u16; 3] = [0, 4, 5];
+const QUERY: u16 = 0;
+const OPCODES: [u16; 3] = [QUERY, 4, 5];
 /// Highest response code that fits the header and is assigned: DSOTYPENI (RFC 8490).
 const RCODE_MAX: u16 = 11;
 /// Internet, CHAOS, Hesiod, NONE, ANY.
@@ -106,7 +107,7 @@ impl Header {
     fn is_plausible(self, len: usize) -> bool {
         let opcode = (self.flags >> 11) & 15;
         let reserved = self.flags & 0x0040 != 0;
-        let authoritative = self.flags & 0x0400 != 0;
+        let authoritative = self.flags & 0x0400 != 0 && opcode == QUERY; // RFC 1996 sets it in requests
         let questions_max = if self.may_be_mdns() { MDNS_QUESTIONS_MAX } else { 1 };
         let records = [self.answers, self.authorities, self.additionals];
         let records: usize = records.into_iter().map(usize::from).fold(0, usize::saturating_add);
@@ -246,8 +247,10 @@ impl<'a> Part<'a> {
 pub enum Section {
     /// Answers.
     Answer,
-    /// Authorities or additionals.
-    Other,
+    /// Authorities.
+    Authority,
+    /// Additionals.
+    Additional,
 }
 
 /// What a record says.
@@ -347,8 +350,8 @@ pub fn read<'a>(message: &'a [u8], len: usize, mut visit: impl FnMut(Item<'a>)) 
     }
     let sections = [
         (Section::Answer, header.answers),
-        (Section::Other, header.authorities),
-        (Section::Other, header.additionals),
+        (Section::Authority, header.authorities),
+        (Section::Additional, header.additionals),
     ];
     for (section, count) in sections {
         for _ in 0..count {
@@ -359,6 +362,9 @@ pub fn read<'a>(message: &'a [u8], len: usize, mut visit: impl FnMut(Item<'a>)) 
                 continue; // its class and TTL mean other things
             }
             if rrtype == 0 || !header.class_is_plausible(class) {
+                if section == Section::Additional {
+                    continue; // dnscrypt-proxy pads with a record of type 0
+                }
                 return Err(Fault::Malformed);
             }
             visit(Item::Record { section, name, rrtype, ttl, data });
@@ -406,19 +412,19 @@ mod tests {
         Ok(names)
     }
 
-    const QUERY: [u8; 29] = *b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0\x03wWw\x07exAmple\0\0\x01\0\x01";
+    const WWW_QUERY: [u8; 29] = *b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0\x03wWw\x07exAmple\0\0\x01\0\x01";
 
     #[test]
     fn a_question_is_lower_case_without_a_last_dot() {
-        assert_eq!(names(&QUERY), Ok(vec!["www.example".into()]));
+        assert_eq!(names(&WWW_QUERY), Ok(vec!["www.example".into()]));
     }
 
     #[test]
     fn every_cut_is_short_and_a_byte_too_many_is_malformed() {
-        for n in HEADER_LEN..QUERY.len() {
-            assert_eq!(read(&QUERY[..n], QUERY.len(), |_| ()), Err(Fault::Short), "{n} bytes");
+        for n in HEADER_LEN..WWW_QUERY.len() {
+            assert_eq!(read(&WWW_QUERY[..n], WWW_QUERY.len(), |_| ()), Err(Fault::Short), "{n} bytes");
         }
-        let longer = [&QUERY[..], &[0]].concat();
+        let longer = [&WWW_QUERY[..], &[0]].concat();
         assert_eq!(names(&longer), Err(Fault::Malformed));
     }
 
@@ -450,7 +456,7 @@ mod tests {
 
     #[test]
     fn a_name_of_more_than_255_octets_is_malformed() {
-        let mut message = QUERY[..12].to_vec();
+        let mut message = WWW_QUERY[..12].to_vec();
         for _ in 0..4 {
             message.push(63);
             message.extend_from_slice(&[b'x'; 63]);
@@ -480,7 +486,7 @@ mod tests {
             (26, 0, "type 0, name and all"),
             (28, 9, "class 9"),
         ] {
-            let mut message = QUERY;
+            let mut message = WWW_QUERY;
             message[at] = value;
             if why.starts_with("type") {
                 message[25] = 0;
@@ -488,6 +494,18 @@ mod tests {
             }
             assert_eq!(names(&message), Err(Fault::Malformed), "{why}");
         }
+    }
+
+    #[test]
+    fn what_real_programs_do_against_the_letter_is_read() {
+        // A NOTIFY request is authoritative; a query padded by a record of type 0.
+        let mut notify = WWW_QUERY;
+        notify[2] = 0x24;
+        assert!(names(&notify).is_ok());
+        let mut padded = WWW_QUERY.to_vec();
+        padded[11] = 1;
+        padded.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 12, 0, 0]);
+        assert!(names(&padded).is_ok());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Metadata that analyzers read off handshakes, for records and for the catalogue. Names are Suricata's where it has one.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Everything learned of one flow; boxed because most flows have at most one of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Facts {
     pub dns: Option<Box<Dns>>,
     /// QUIC; what its ClientHello tells is in [`Facts::tls`] too.
     pub quic: Option<Box<Quic>>,
+    /// STUN and TURN.
+    pub stun: Option<Box<Stun>>,
 }
 
 impl Facts {
@@ -77,6 +79,21 @@ pub struct Quic {
     pub version: u32,
     /// Server name asked for, lower case.
     pub sni: Option<Box<str>>,
+}
+
+/// STUN (RFC 8489) and TURN (RFC 8656).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stun {
+    /// SOFTWARE of the first message that has it, at most 128 characters.
+    pub software: Option<Box<str>>,
+    /// REALM of a TURN server, at most 128 characters.
+    pub realm: Option<Box<str>>,
+    /// The client's address as the server sees it.
+    pub mapped: Option<SocketAddr>,
+    /// The address that a TURN server lends to the client.
+    pub relayed: Option<SocketAddr>,
+    /// Far ends behind a TURN server, at most 8, in the order seen.
+    pub peers: Vec<SocketAddr>,
 }
 
 /// A JA3-style fingerprint: the string and its MD5.

@@ -28,6 +28,7 @@ pub mod fingerprint;
 pub mod http_head;
 mod label;
 mod out;
+pub mod pieces;
 pub mod quic_initial;
 mod reader;
 pub mod tls_handshake;
@@ -40,7 +41,7 @@ pub(crate) mod fixture;
 #[cfg(test)]
 pub(crate) mod test_vectors;
 
-pub use facts::{Dns, DnsAnswer, DnsQuery, Facts, Hassh, Http, Ja3, Quic, Ssh, SshSide, Tls};
+pub use facts::{Dns, DnsAnswer, DnsQuery, Facts, Hassh, Http, Ja3, Quic, Ssh, SshSide, Stun, Tls};
 pub use label::{Category, LABELS, LabelInfo, Labels, Layer, MAX_LABELS, label_info, resolve};
 pub use out::{Basis, Evidence, MAX_EVIDENCE, Name, Out};
 pub use reader::{Reader, Short};

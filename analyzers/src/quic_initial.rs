@@ -18,8 +18,9 @@ pub const VERSION_2: u32 = 0x6B33_43CF;
 const DRAFT: u32 = 0xFF00_0000;
 /// First and last draft whose long header is that of RFC 9000.
 const DRAFTS: std::ops::RangeInclusive<u32> = DRAFT | 22..=DRAFT | 34;
-/// Google's Q050 and T051, whose keys are not known here; Facebook's mvfst of drafts 22 and 27, the latter with that draft's keys.
+/// Google's Q050, T050 and T051, whose keys are not known here; Facebook's mvfst of drafts 22 and 27, the latter with that draft's keys.
 const Q050: u32 = 0x5130_3530;
+const T050: u32 = 0x5430_3530;
 const T051: u32 = 0x5430_3531;
 const MVFST_22: u32 = 0xFACE_B001;
 const MVFST_27: u32 = 0xFACE_B002;
@@ -87,7 +88,7 @@ impl<'a> LongHeader<'a> {
         let whole = r.rest();
         let mut at = Reader::new(whole);
         let (first, version) = (at.u8()?, at.u32()?);
-        let known = matches!(version, VERSION_1 | VERSION_2 | Q050 | T051 | MVFST_22 | MVFST_27)
+        let known = matches!(version, VERSION_1 | VERSION_2 | Q050 | T050 | T051 | MVFST_22 | MVFST_27)
             || DRAFTS.contains(&version);
         if first & 0xC0 != 0xC0 || !known {
             return Ok(None);
@@ -122,6 +123,21 @@ impl<'a> LongHeader<'a> {
         r.skip(packet.len())?;
         Ok(Some(Self { version, kind, dcid, scid, packet, number_at }))
     }
+}
+
+/// Whether a datagram asks for, or is, version negotiation: a version reserved for that, or none (RFC 9000 section 15, RFC 8999).
+#[must_use]
+pub fn negotiates_version(datagram: &[u8]) -> bool {
+    let mut r = Reader::new(datagram);
+    let (Ok(first), Ok(version), Ok(dcid), Ok(scid)) = (r.u8(), r.u32(), r.vec8(), r.vec8()) else {
+        return false;
+    };
+    let reserved = version & 0x0F0F_0F0F == 0x0A0A_0A0A;
+    first & 0x80 != 0
+        && (version == 0 || (reserved && first & 0x40 != 0))
+        && dcid.len() <= CONNECTION_ID_MAX
+        && scid.len() <= CONNECTION_ID_MAX
+        && !dcid.is_empty() | !scid.is_empty()
 }
 
 /// Keys of a client's Initial packets.

@@ -46,7 +46,7 @@ POOLS = {"hosting": HOSTING, "home": HOMES, "foreign_home": FOREIGN_HOMES, "busi
 
 # Resolver that the access network hands out.
 RESOLVERS = {"Comcast": "75.75.75.75", "AT&T": "68.94.156.1", "Charter": "209.18.47.61"}
-RESOLVER_ELSEWHERE = "75.75.76.76"
+RESOLVER_ELSEWHERE = "1.1.1.1"
 
 # name -> address, and which web node serves it: "cdn" is near, "origin" is far.
 SITES = {

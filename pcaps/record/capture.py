@@ -28,7 +28,9 @@ class Recorder:
     def finish(self):
         """Ends the capture; returns what tcpdump said about drops."""
         self.node.stop(self._process, signal.SIGINT)
-        return self.node.log(self._process.log_name)
+        log = self._process.log_name
+        self.node.wait_for(lambda: "dropped by kernel" in self.node.log(log), "tcpdump's closing words", 5)
+        return self.node.log(log)
 
 
 @dataclasses.dataclass

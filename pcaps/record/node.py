@@ -32,6 +32,7 @@ class Node:
         self.address = None
         self.address6 = None
         self.mac = None
+        self.resolver = None
         self._spawned = []
         self._init = subprocess.Popen(
             ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc",

@@ -2,7 +2,7 @@
 """Records real programs in network namespaces of its own, with ground truth.
 
     record.py list                               scenarios and what they show
-    record.py setup                              installs the Debian packages the scenarios use
+    record.py setup                              installs the programs the scenarios use
     record.py run NAME… [--seed N] [--out DIR]   records (as root); DIR is by default the folder above
 """
 import argparse
@@ -43,7 +43,7 @@ def main():
     run.add_argument("--work", default=WORK, help=f"scratch folder, not below /tmp or /root (default {WORK})")
     arguments = parser.parse_args()
     if arguments.command == "setup":
-        return subprocess.run(["bash", HERE / "setup.sh"]).returncode
+        return subprocess.run(["bash", HERE / "setup.sh", WORK]).returncode
     scenarios = load()
     if arguments.command == "list":
         for name, chosen in sorted(scenarios.items()):

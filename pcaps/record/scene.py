@@ -6,6 +6,7 @@ network, starts servers, calls `record`, lets people act, and says what it expec
 import collections
 import dataclasses
 import datetime
+import json
 import pathlib
 import random
 import shutil
@@ -52,7 +53,7 @@ class Scene:
 
     def __init__(self, scenario, seed, work):
         self.scenario, self.seed = scenario, seed
-        self.directory = pathlib.Path(work, scenario.name)
+        self.directory, self.tools = pathlib.Path(work, scenario.name), pathlib.Path(work, "tools")
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
         self.directory.chmod(0o755)
@@ -88,6 +89,20 @@ class Scene:
         if not target.exists():
             shutil.copy(HERE / name, target)
         return target
+
+    def npm_program(self, package):
+        """The program of an npm package that `setup` installed; its version goes into the truth file."""
+        folder = self.tools / "npm" / "node_modules" / package
+        self.programs.append(f"{package} {json.loads((folder / 'package.json').read_text())['version']}")
+        return self.tools / "npm" / "node_modules" / ".bin" / package
+
+    def python_program(self, name, *packages):
+        """Command line of a helper script under the Python that `setup` made; versions of its packages go into the truth file."""
+        python = self.tools / "venv" / "bin" / "python"
+        for package in packages:
+            version = subprocess.run([python, "-c", f"import importlib.metadata as m; print(m.version('{package}'))"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+            self.programs.append(f"{package} {version}")
+        return [python, self.tool(name)]
 
     def note_event(self, kind, at=None):
         """Writes down that something happened (seconds since the epoch)."""

@@ -42,10 +42,10 @@ class SshServer:
         node.run(f"mkdir -p -m 0700 $(dirname {path}) && cp {self.user_key} {path} && chmod 0600 {path}" + (f" && chown -R {user}:{user} /home/{user}" if user else ""))
         return path
 
-    def command(self, node, *options, host=None, user=None):
+    def command(self, node, *options, host=None, port=None, user=None):
         """The client's command line on `node`, as a list."""
         key = self.key_for(node, user)
-        return ["ssh", *CLIENT_OPTIONS, "-i", key, "-p", str(self.port), *options, f"{self.account.user}@{host or self.node.address}"]
+        return ["ssh", *CLIENT_OPTIONS, "-i", key, "-p", str(port or self.port), *options, f"{self.account.user}@{host or self.node.address}"]
 
 
 def furnish_workplace(scene, node, account):

@@ -167,6 +167,7 @@ class Network:
                 node.route("default", f"via {prefix6}::1", 6)
                 self.roles[node.address6] = f"{role}, IPv6"
             node.write_etc("resolv.conf", f"nameserver {resolver}\noptions timeout:3\n")
+            node.resolver = resolver
             self.roles[node.address] = role
             self.links[host] = link.summary()
         self.roles[f"{prefix}.1"] = f"home gateway of {name}"
@@ -197,6 +198,11 @@ class Network:
             node.run(f"ip addr add {address}/32 dev lo")
             self.internet.run(f"ip route add {address}/32 via {node.address}")
         self._resolvers.add(address)
+
+    def use_public_resolver(self, node):
+        """Gives a server a resolver."""
+        node.write_etc("resolv.conf", f"nameserver {addresses.RESOLVER_ELSEWHERE}\n")
+        self.resolver(addresses.RESOLVER_ELSEWHERE)
 
     def start_dns(self):
         """Starts the resolver with every name known so far; once is enough."""

@@ -103,7 +103,7 @@ def render(head, roles, choices, flows, findings, events, first_packet):
         lines += _table("[[event]]", [("kind", kind), ("count", len(times)), ("first", relative[0]), ("last", relative[-1]), ("times", relative[:EVENT_TIMES_KEPT])])
     for flow, e in flows:
         lines += _table("[[flow]]", [("proto", flow.proto), ("client", flow.endpoint("client")), ("server", flow.endpoint("server")), ("label", e.label), ("app", e.app), ("controlled", e.controlled),
-                                     ("inner", e.inner), ("note", e.note), ("packets", flow.packets), ("bytes", flow.bytes)])
+                                     ("inner", e.inner), ("note", e.note), ("midstream", True if flow.proto == "tcp" and flow.opener != "syn" else None), ("packets", flow.packets), ("bytes", flow.bytes)])
     for f in findings:
         lines += _table("[[deep_finding]]" if f.deep else "[[finding]]", [("finding", f.finding), ("host", f.host), ("far_end", f.far_end), ("must", f.must)])
     return "\n".join(lines).rstrip() + "\n"

@@ -11,7 +11,8 @@ PAGES = 4
 PARTS_A_PAGE = 4
 
 
-def _content(directory, rng, largest):
+def write_pages(directory, rng, largest):
+    """Pages with parts of at most `largest` bytes, a style sheet and a poll answer."""
     directory.mkdir(parents=True, exist_ok=True)
     words = "network engineers read packets while the quick brown fox walks along copper and fibre near a quiet river".split()
     for page in range(PAGES):
@@ -32,7 +33,7 @@ class Sites:
         rng = scene.rng("sites")
         self.names = [site for site, (_, group) in addresses.SITES.items() if group in groups]
         www = scene.directory / "www"
-        _content(www, rng, largest_part)
+        write_pages(www, rng, largest_part)
         for group in groups:
             node = scene.network.web_node(group)
             servers = []

@@ -4,7 +4,8 @@
 //! put together from CRYPTO frames in any order over several packets, as clients with post-quantum key shares send it.
 
 use crate::fingerprint::ja4::Over;
-use crate::quic_initial::{Keys, LongHeader, PacketKind, varint};
+use crate::pieces::Pieces;
+use crate::quic_initial::{Keys, LongHeader, PacketKind, negotiates_version, varint};
 use crate::tls_handshake::{ClientHello, message};
 use crate::{Analyzer, Dir, FirstBytes, Meta, Next, Out, Probe, Reader, Segment, Short, Transport, Verdict};
 
@@ -12,10 +13,6 @@ use crate::{Analyzer, Dir, FirstBytes, Meta, Next, Out, Probe, Reader, Segment, 
 const DECRYPTIONS_MAX: u8 = 3;
 /// Datagrams after which a hello is no longer hoped for.
 const DATAGRAMS_MAX: u8 = 12;
-/// Bytes of a ClientHello; real ones are below 4 KiB.
-const HELLO_MAX: usize = 16_384;
-/// Separate pieces of a hello that are kept; Chrome sends some ten.
-const PIECES_MAX: usize = 64;
 
 /// Frame types that an Initial may hold (RFC 9000 section 12.4).
 mod frame {
@@ -46,7 +43,7 @@ impl Analyzer for State {
         app_proto: "quic",
         transports: &[Transport::Udp],
         ports: &[443, 853, 8443],
-        first: FirstBytes::range(0xC0, 0xFF),
+        first: FirstBytes::range(0x80, 0xFF),
         budget: 16_384,
         carrier: false,
         reference: "RFC 9000, RFC 9001, RFC 9369",
@@ -58,6 +55,8 @@ impl Analyzer for State {
             Ok(Some(_)) => Verdict::Yes,
             // Cut by the snap length, but a known version in a long header all the same.
             Err(Short) if p.data.len() < p.wire_len && has_known_version(p.data) => Verdict::Yes,
+            _ if negotiates_version(p.data) && negotiates_version(p.other) => Verdict::Yes,
+            _ if negotiates_version(p.data) => Verdict::More,
             _ => Verdict::No,
         }
     }
@@ -112,12 +111,10 @@ impl State {
     }
 }
 
-/// The handshake bytes of CRYPTO frames, put in order.
+/// The handshake bytes of CRYPTO frames.
 #[derive(Debug, Default)]
 struct Crypto {
-    bytes: Vec<u8>,
-    /// Parts of `bytes` that have come, in order and apart.
-    pieces: Vec<(usize, usize)>,
+    stream: Pieces,
 }
 
 impl Crypto {
@@ -145,7 +142,7 @@ impl Crypto {
                 frame::CRYPTO => {
                     let offset = varint(&mut r)?;
                     let length = varint(&mut r)?;
-                    self.insert(offset, r.take(length)?);
+                    self.stream.insert(offset, r.take(length)?);
                 }
                 _ => return Ok(()), // CONNECTION_CLOSE, or what has no place here
             }
@@ -153,32 +150,9 @@ impl Crypto {
         Ok(())
     }
 
-    fn insert(&mut self, offset: usize, data: &[u8]) {
-        let end = offset.saturating_add(data.len());
-        if end > HELLO_MAX || data.is_empty() || self.pieces.len() >= PIECES_MAX {
-            return;
-        }
-        if self.bytes.len() < end {
-            self.bytes.resize(end, 0);
-        }
-        if let Some(room) = self.bytes.get_mut(offset..end) {
-            room.copy_from_slice(data);
-        }
-        self.pieces.push((offset, end));
-        self.pieces.sort_unstable();
-        self.pieces.dedup_by(|next, before| {
-            let touches = next.0 <= before.1;
-            if touches {
-                before.1 = before.1.max(next.1);
-            }
-            touches
-        });
-    }
-
     /// The ClientHello, once it is all there.
     fn client_hello(&self) -> Option<ClientHello> {
-        let (0, end) = *self.pieces.first()? else { return None };
-        let mut r = Reader::new(self.bytes.get(..end)?);
+        let mut r = Reader::new(self.stream.known());
         let kind = r.u8().ok()?;
         let body = r.vec24().ok()?;
         (kind == message::CLIENT_HELLO).then(|| ClientHello::parse(body).ok())?
@@ -288,8 +262,22 @@ mod tests {
         frames.extend_from_slice(&[7; 20]);
         let mut crypto = Crypto::default();
         crypto.take(&frames).unwrap();
-        assert_eq!(crypto.bytes.capacity(), 0);
+        assert!(crypto.stream.known().is_empty());
         assert!(conversation(&[keys.seal(VERSION_1, DCID, 0, &frames)]).mine);
+    }
+
+    #[test]
+    fn a_version_that_asks_for_negotiation_is_waited_through() {
+        let greased = [&[0xC0, 0x1A, 0x2A, 0x3A, 0x4A, 11][..], DCID, &[0; 40]].concat();
+        let negotiation = [&[0x80, 0, 0, 0, 0, 0, 8][..], b"12345678", &[0, 0, 0, 1]].concat();
+        let payloads = [
+            (Dir::ToServer, &greased[..]),
+            (Dir::ToClient, &negotiation),
+            (Dir::ToServer, &RFC9001_CLIENT_INITIAL),
+        ];
+        let got =
+            drive::<State>(&Fixture { name: "", transport: Transport::Udp, payloads: &payloads }, usize::MAX);
+        assert_eq!(got.out.facts.quic.unwrap().sni.as_deref(), Some("example.com"));
     }
 
     #[test]

@@ -54,3 +54,46 @@ def negative_outbound_rdp(scene):
     laptop.stop(client)
     scene.expect_flow("rdp", "rdp", server=corp.address, port=3389, controlled="server")
     scene.expect_silence(*MUST_NOT)
+
+
+@scenario("negative_idle_help_desk", ["xrdp", "tigervnc-standalone-server", "freerdp2-x11", "openssh-client", "nginx-light"], point="farm")
+def negative_idle_help_desk(scene):
+    """A help desk's RDP session into a laptop at home stays connected and idle, while its owner types into an ssh session on the employer's server. The RDP session is real, but it drives nothing. Captured on the home LAN."""
+    account = scene.account()
+    net = scene.network
+    corp = net.server("corp", "business", "the employer's ssh server and help desk", people=[account])
+    home = net.lan("home", {"laptop": ("laptop", "company laptop, its owner in front of it")}, people={"laptop": [account]})
+    laptop, sites = home["laptop"], web.Sites(scene, largest_part=5_000)
+    ssh = shell.SshServer(scene, corp, account)
+    desktop.XrdpServer(scene, laptop, account, desktop.terminal("while sleep 7; do date; done"))
+    net.forward(home, 3389, laptop)
+    help_desk, own = desktop.start_xvfb(corp), desktop.start_xvfb(laptop, 2, user=account.user)
+    command = ssh.command(laptop, user=account.user)
+    scene.record_lan(home)
+    background = web.Background(scene, laptop, sites, "laptop", polls=(8, 18))
+    client = desktop.start_xfreerdp(scene, corp, help_desk, home.public, account, options=["/bpp:16"])
+    laptop.spawn(["xterm", "-maximized", "-e", *command], "xterm", env={"DISPLAY": f":{own}"}, user=account.user)
+    laptop.wait_for(lambda: laptop.run("ss -tnH state established 'dport = :22'").strip(), "the ssh session", 20)
+    hands = desktop.Hands(scene, laptop, own, "local")
+    hands.click(300, 300)
+    hands.play(scene.person("local", mouse=0.3).work(75, people.shell_lines(scene.rng("lines"), 60)))
+    background.stop()
+    corp.stop(client)
+    scene.expect_flow("rdp", "rdp", server=laptop.address, port=3389, controlled="server", note="idle")
+    scene.expect_flow("ssh", "ssh", server=corp.address, port=22, controlled="server", note="typed at the laptop itself")
+    scene.expect_silence("remote_control_suspicious_origin", "relay", "operator_distance", "laptop_farm")
+
+
+@scenario("negative_video_stream", ["curl", "nginx-light"])
+def negative_video_stream(scene):
+    """Video-like streaming at home: one small request every few seconds, a burst of data for each. Nobody operates anything. Captured at home."""
+    home = scene.network.lan("home", {"pc": ("pc", "home PC")})
+    pc, rng = home["pc"], scene.rng("segments")
+    sites = web.Sites(scene, groups=("cdn",))
+    for i in range(14):
+        (scene.directory / "www" / f"segment{i}.ts").write_bytes(rng.randbytes(rng.randrange(14_000, 26_000)))
+    seconds = scene.choose("seconds a segment", 4)
+    scene.record_lan(home)
+    # One connection for the whole film, the next segment when the player's buffer has room.
+    pc.run(["curl", "-sS", "--cacert", scene.authority.root, "--rate", f"{60 // seconds}/m", "-o", "/tmp/segment_#1", "https://cdn.jsdelivr.net/segment[0-13].ts"], timeout=120)
+    scene.expect_silence(*MUST_NOT, "remote_control_unknown_tool", "tunnel_unknown", "egress_vpn", "egress_proxy")

@@ -164,3 +164,41 @@ def novnc_websocket(scene):
     scene.expect_flow("http", server=pc.address, port=6080, note="the noVNC page and its scripts")
     scene.expect_finding("remote_control", pc.address, rented.address)
     scene.expect_finding("remote_control_suspicious_origin", pc.address, rented.address)
+
+
+@scenario("spice", ["qemu-system-x86", "spice-client-gtk"])
+def spice(scene):
+    """A person at home operates a virtual machine at a hosting company over SPICE on port 5930. Captured at home."""
+    home = one_home_pc(scene)
+    rented = scene.network.server("rented", "hosting", "host of a virtual machine")
+    machine = ["qemu-system-x86_64", "-m", "64", "-display", "none", "-nodefaults", "-vga", "qxl", "-machine", "pc,accel=tcg", "-boot", "menu=on,splash-time=60000"]
+    rented.wait_port(5930, rented.spawn([*machine, "-spice", "port=5930,addr=0.0.0.0,disable-ticketing=on"], "qemu"))
+    display = desktop.start_xvfb(home["pc"])
+    scene.record_lan(home)
+    client = home["pc"].spawn(["spicy", "-h", rented.address, "-p", "5930"], "spicy", env={"DISPLAY": f":{display}"})
+    time.sleep(7)
+    home["pc"].must_live(client)
+    work(scene, home["pc"], display, 25, mouse=0.8)
+    home["pc"].stop(client)
+    scene.expect_flow("spice", "spice", server=rented.address, port=5930, controlled="server", note="one flow for each SPICE channel")
+    scene.expect_silence("remote_control", "remote_control_suspicious_origin", "relay", "laptop_farm")
+
+
+@scenario("x11_plain", ["xterm", "xvfb"])
+def x11_plain(scene):
+    """A terminal of a home laptop is shown on an X server at a hosting company, unencrypted on port 6000, and used there. Captured at home."""
+    account = scene.account()
+    home = scene.network.lan("home", {"laptop": ("laptop", "laptop at home")}, people={"laptop": [account]})
+    laptop = home["laptop"]
+    shell.furnish_workplace(scene, laptop, account)
+    rented = scene.network.server("rented", "hosting", "rented server of the operator")
+    server = rented.spawn(["Xvfb", ":0", "-screen", "0", "1024x768x24", "-listen", "tcp", "-ac"], "xvfb-0")
+    rented.wait_port(6000, server)
+    scene.record_lan(home)
+    # Server-side fonts: the terminal sends text, not pictures of it.
+    laptop.spawn(["xterm", "+u8", "-lc", "-fn", "fixed", "-fb", "fixed", "-display", f"{rented.address}:0", "-geometry", "168x58+0+0"], "xterm", env={"LC_ALL": "C"}, user=account.user)
+    time.sleep(5)
+    work(scene, rented, 0, 40, mouse=0.2)
+    scene.expect_flow("x11", "x11", client=laptop.address, server=rented.address, port=6000, controlled="client", note="the X client is the machine that is used")
+    scene.expect_finding("remote_control", laptop.address, rented.address)
+    scene.expect_finding("remote_control_suspicious_origin", laptop.address, rented.address)

@@ -1,6 +1,8 @@
 """VPNs: a person's whole traffic goes through a server at a hosting company."""
 import time
 
+import anyconnect
+import ipsec
 import vpn
 import web
 from scene import scenario
@@ -105,3 +107,30 @@ def openvpn_tls_crypt_v2(scene):
 def openvpn_static_key(scene):
     """OpenVPN with one shared key and no handshake at all, AES-256-CBC, UDP 1194. Captured at home."""
     openvpn(scene, control="static")
+
+
+@scenario("ipsec_ikev2", ["strongswan", "libcharon-extra-plugins", "curl", "nginx-light"])
+def ipsec_ikev2(scene):
+    """IKEv2 with a server certificate and EAP-MSCHAPv2 from behind NAT: UDP 500, then 4500, ESP in UDP. Captured at home."""
+    home, exit_node, sites = home_and_exit(scene)
+    connection = ipsec.IkeV2(scene, exit_node, home["pc"], "ike.privatenet.example", scene.account())
+    scene.record_lan(home)
+    connection.connect()
+    browse(scene, home["pc"], sites, 5)
+    connection.disconnect()
+    scene.expect_flow("ike", "ipsec", proto="udp", server=exit_node.address, port=500)
+    expect_vpn(scene, home, exit_node, "ipsec", 4500)
+
+
+@scenario("anyconnect_dtls", ["ocserv", "openconnect", "curl", "nginx-light"])
+def anyconnect_dtls(scene):
+    """AnyConnect protocol: TLS on TCP 443 for control, DTLS on UDP 443 for data. Captured at home."""
+    home, exit_node, sites = home_and_exit(scene)
+    scene.network.name("access.privatenet.example", exit_node)
+    connection = anyconnect.AnyConnect(scene, exit_node, home["pc"], "access.privatenet.example", scene.account(), home["pc"].resolver)
+    scene.record_lan(home)
+    client = connection.connect(f"{home.prefix}.1")
+    browse(scene, home["pc"], sites, 5)
+    home["pc"].stop(client)
+    scene.expect_flow("anyconnect", "anyconnect", proto="tcp", server=exit_node.address, port=443, note="control")
+    expect_vpn(scene, home, exit_node, "anyconnect", 443)
