@@ -82,7 +82,7 @@ pub(super) fn analyse(
         .map_err(|e| Failure::runtime(format!("replay: {e}")))?;
     bar.clear();
     let problems: Vec<String> = source.problems().iter().map(ToString::to_string).collect();
-    let partial = source.problems().iter().any(|p| p.kind != ProblemKind::AbsurdTimestamp);
+    let partial = source.problems().iter().any(|p| !p.kind.is_note());
     for problem in &problems {
         eprintln!("farend: {problem}");
     }
