@@ -6,7 +6,7 @@ use clap::Subcommand;
 use farend_analyzers::{METAS, Meta, Transport, label_info};
 use serde_json::{Value, json};
 
-use super::{Failure, columns, say};
+use super::{Failure, columns, say, wrap};
 use crate::config::Format;
 use crate::sink::eve::proto_name;
 
@@ -41,7 +41,7 @@ pub(super) fn analyzers(command: &AnalyzersCommand) -> Result<u8, Failure> {
                 Failure::usage(format!("{name}: no such analyzer (have: {})", have.join(", ")))
             })?;
             say::out(&match format {
-                Format::Table => text(meta),
+                Format::Table => wrap::wrap(&text(meta), wrap::width(&std::io::stdout())),
                 Format::Json => format!("{:#}\n", object(meta)),
             })
         }

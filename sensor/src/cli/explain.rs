@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
 
-use super::{ExplainArgs, Failure, code, say};
+use super::{ExplainArgs, Failure, code, say, wrap};
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     let path = args.from.display();
@@ -21,8 +21,10 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     let mut inputs: Vec<String> = Vec::new();
     let mut found = None;
     for (n, line) in BufReader::new(file).lines().enumerate() {
-        let line =
-            line.map_err(|e| Failure { code: code::PARTIAL, message: format!("{path}:{}: {}", n + 1, say::io(&e)) })?;
+        let line = line.map_err(|e| Failure {
+            code: code::PARTIAL,
+            message: format!("{path}:{}: {}", n + 1, say::io(&e)),
+        })?;
         if line.contains("\"event_type\":\"stats\"")
             && let Ok(Value::Object(stats)) = serde_json::from_str(&line)
         {
@@ -51,7 +53,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     };
     let mut out = String::new();
     let _ = write(&mut out, &alert, &inputs);
-    say::out(&out)
+    say::out(&wrap::wrap(&out, wrap::width(&std::io::stdout())))
 }
 
 fn write(out: &mut String, alert: &Value, inputs: &[String]) -> std::fmt::Result {

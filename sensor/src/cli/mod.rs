@@ -10,6 +10,7 @@ mod intel;
 mod replay;
 mod say;
 mod version;
+mod wrap;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Failure, Output, ReplayArgs, code, config, say};
+use super::{Failure, Output, ReplayArgs, code, config, say, wrap};
 use crate::config::{Config, Format};
 use crate::host::{Finding, HostRecord, Severity, Weights};
 use crate::intel::Intel;
@@ -118,22 +118,23 @@ pub(super) fn analyse(
 /// Prints the summary: to standard output unless that carries EVE.
 fn tell(story: &Story<'_>, verbose: bool, format: Format, eve_to_stdout: bool) -> Result<u8, Failure> {
     let colour = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let body = |terminal: bool| match format {
-        Format::Table => text(story, Style { colour: colour && terminal, verbose }),
+    let body = |terminal: bool, width: Option<usize>| match format {
+        Format::Table => wrap::wrap(&text(story, Style { colour: colour && terminal, verbose }), width),
         Format::Json => format!("{:#}\n", json(story)),
     };
     if eve_to_stdout {
-        say::err(&body(io::stderr().is_terminal()));
+        say::err(&body(io::stderr().is_terminal(), wrap::width(&io::stderr())));
         return Ok(code::CLEAN);
     }
-    say::out(&body(io::stdout().is_terminal()))
+    say::out(&body(io::stdout().is_terminal(), wrap::width(&io::stdout())))
 }
 
 fn open_eve(path: &Path) -> Result<Box<dyn Write + Send>, Failure> {
     if path == Path::new("-") {
         return Ok(Box::new(BufWriter::with_capacity(1 << 16, io::stdout())));
     }
-    let file = File::create(path).map_err(|e| Failure::runtime(format!("{}: {}", path.display(), say::io(&e))))?;
+    let file =
+        File::create(path).map_err(|e| Failure::runtime(format!("{}: {}", path.display(), say::io(&e))))?;
     Ok(Box::new(BufWriter::with_capacity(1 << 16, file)))
 }
 

@@ -9,7 +9,9 @@ pub(super) use crate::config::in_words as io;
 pub(super) fn out(text: &str) -> Result<u8, Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Failure::runtime(format!("standard output: {}", io(&e)))),
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::runtime(format!("standard output: {}", io(&e))))
+        }
         _ => Ok(code::CLEAN),
     }
 }
