@@ -6,7 +6,7 @@ use clap::Subcommand;
 use farend_analyzers::{METAS, Meta, Transport, label_info};
 use serde_json::{Value, json};
 
-use super::{Failure, columns, say, wrap};
+use super::{Failure, columns, say};
 use crate::config::Format;
 use crate::sink::eve::proto_name;
 
@@ -30,7 +30,7 @@ pub(super) enum AnalyzersCommand {
 
 pub(super) fn analyzers(command: &AnalyzersCommand) -> Result<u8, Failure> {
     match command {
-        AnalyzersCommand::List { format: Format::Table } => say::out(&list()),
+        AnalyzersCommand::List { format: Format::Table } => say::text(&list()),
         AnalyzersCommand::List { format: Format::Json } => {
             let all: Vec<Value> = METAS.iter().map(|m| object(m)).collect();
             say::out(&format!("{:#}\n", Value::Array(all)))
@@ -40,10 +40,10 @@ pub(super) fn analyzers(command: &AnalyzersCommand) -> Result<u8, Failure> {
                 let have: Vec<&str> = METAS.iter().map(|m| m.name).collect();
                 Failure::usage(format!("{name}: no such analyzer (have: {})", have.join(", ")))
             })?;
-            say::out(&match format {
-                Format::Table => wrap::wrap(&text(meta), wrap::width(&std::io::stdout())),
-                Format::Json => format!("{:#}\n", object(meta)),
-            })
+            match format {
+                Format::Table => say::text(&text(meta)),
+                Format::Json => say::out(&format!("{:#}\n", object(meta))),
+            }
         }
     }
 }
@@ -56,11 +56,10 @@ fn list() -> String {
             m.label.unwrap_or("-").to_owned(),
             category.to_owned(),
             transports(m).join(", "),
-            ports(m),
             m.title.to_owned(),
         ]
     });
-    columns::table(["analyzer", "label", "category", "over", "usual ports", "protocol"], rows)
+    columns::table(["analyzer", "label", "category", "over", "protocol"], rows)
 }
 
 fn text(m: &Meta) -> String {

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
 
-use super::{ExplainArgs, Failure, code, say, wrap};
+use super::{ExplainArgs, Failure, code, say};
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     let path = args.from.display();
@@ -53,7 +53,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     };
     let mut out = String::new();
     let _ = write(&mut out, &alert, &inputs);
-    say::out(&wrap::wrap(&out, wrap::width(&std::io::stdout())))
+    say::text(&out)
 }
 
 fn write(out: &mut String, alert: &Value, inputs: &[String]) -> std::fmt::Result {

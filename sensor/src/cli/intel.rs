@@ -72,10 +72,13 @@ pub(super) struct BuildArgs {
 pub(super) fn intel(command: IntelCommand) -> Result<u8, Failure> {
     let text = match command {
         IntelCommand::Lookup { ips, files, format } => {
-            cli::lookup_text(&files.open()?, &ips, format == Format::Json).map_err(Failure::usage)?
+            let json = format == Format::Json;
+            let text = cli::lookup_text(&files.open()?, &ips, json).map_err(Failure::usage)?;
+            return print(&text, json);
         }
         IntelCommand::Info { files, format } => {
-            cli::info_text(&files.open()?, today(), format == Format::Json)
+            let json = format == Format::Json;
+            return print(&cli::info_text(&files.open()?, today(), json), json);
         }
         IntelCommand::Build(args) => args.build()?,
         IntelCommand::Update { files, .. } if files.is_empty() => cli::update_help(),
@@ -84,6 +87,11 @@ pub(super) fn intel(command: IntelCommand) -> Result<u8, Failure> {
         }
     };
     say::out(&text)
+}
+
+/// JSON keeps its lines, whatever the terminal.
+fn print(text: &str, json: bool) -> Result<u8, Failure> {
+    if json { say::out(text) } else { say::text(text) }
 }
 
 impl Files {

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write};
 
-use super::{Failure, code};
+use super::{Failure, code, wrap};
 pub(super) use crate::config::in_words as io;
 
 /// Writes to standard output; a reader that has seen enough is no failure.
@@ -14,6 +14,11 @@ pub(super) fn out(text: &str) -> Result<u8, Failure> {
         }
         _ => Ok(code::CLEAN),
     }
+}
+
+/// Writes to standard output for a reader: lines as wide as the terminal.
+pub(super) fn text(text: &str) -> Result<u8, Failure> {
+    out(&wrap::wrap(text, wrap::width(&std::io::stdout())))
 }
 
 /// Writes to standard error; if that fails there is nobody to tell.
