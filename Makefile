@@ -1,6 +1,7 @@
 # Two commands: `make demo` and `make test`. They need git, make and Rust; what else is missing is installed or named.
 
 CARGO ?= cargo
+export CARGO
 
 .PHONY: help demo test lint needs
 
@@ -10,7 +11,7 @@ help:
 	@echo 'make lint   formatting, clippy, and a build without libpcap'
 
 demo: needs
-	$(CARGO) run --release --locked --quiet --package farend -- demo
+	$(CARGO) run --release --locked --package farend -- demo
 
 test: needs
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
