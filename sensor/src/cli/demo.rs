@@ -1,7 +1,7 @@
 //! `farend demo`: the bundled laptop-farm capture.
 
 use super::{DemoArgs, Failure, replay};
-use crate::home::Home;
+use crate::config::{Config, Whole};
 use crate::intel::Intel;
 use crate::source::{Inputs, Options};
 
@@ -11,5 +11,7 @@ const CAPTURE: &[u8] = include_bytes!("../../../pcaps/farm_laptop.pcap");
 pub(super) fn demo(args: DemoArgs) -> Result<u8, Failure> {
     let mut source = Inputs::from_stream("farm_laptop.pcap", Box::new(CAPTURE), &Options::default())
         .map_err(Failure::runtime)?;
-    replay::analyse(&mut source, &args.output, Home::default(), Intel::embedded(), 1, None)
+    let mut config = Config { workers: Whole::new(1), ..Config::default() };
+    args.output.lay_over(&mut config.output);
+    replay::analyse(&mut source, &args.output, &config, Intel::embedded())
 }

@@ -1,17 +1,19 @@
 //! `farend explain`: the evidence behind one finding, from the EVE file of the run.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
 
-use super::{ExplainArgs, Failure, code};
+use super::{ExplainArgs, Failure, code, say};
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     let path = args.from.display();
     let file = File::open(&args.from).map_err(|e| {
         Failure::usage(format!(
-            "{path}: {e} (give the EVE file of the run: farend explain {} --from FILE)",
+            "{path}: {} (give the EVE file of the run: farend explain {} --from FILE)",
+            say::io(&e),
             args.id
         ))
     })?;
@@ -19,8 +21,10 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
     let mut inputs: Vec<String> = Vec::new();
     let mut found = None;
     for (n, line) in BufReader::new(file).lines().enumerate() {
-        let line =
-            line.map_err(|e| Failure { code: code::PARTIAL, message: format!("{path}:{}: {e}", n + 1) })?;
+        let line = line.map_err(|e| Failure {
+            code: code::PARTIAL,
+            message: format!("{path}:{}: {}", n + 1, say::io(&e)),
+        })?;
         if line.contains("\"event_type\":\"stats\"")
             && let Ok(Value::Object(stats)) = serde_json::from_str(&line)
         {
@@ -33,7 +37,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
             continue;
         }
         let Ok(alert) = serde_json::from_str::<Value>(&line) else {
-            eprintln!("farend: {path}:{}: not a JSON record, passed over", n + 1);
+            say::warn(format!("{path}:{}: not a JSON record, passed over", n + 1));
             continue;
         };
         let id = alert["farend"]["finding_id"].as_str().unwrap_or_default().to_owned();
@@ -47,26 +51,29 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<u8, Failure> {
             if known.is_empty() { "it has none".to_owned() } else { format!("have: {}", known.join(", ")) };
         return Err(Failure::usage(format!("{path}: no finding {} ({have})", args.id)));
     };
-    print(&alert, &inputs);
-    Ok(code::CLEAN)
+    let mut out = String::new();
+    let _ = write(&mut out, &alert, &inputs);
+    say::text(&out)
 }
 
-fn print(alert: &Value, inputs: &[String]) {
+fn write(out: &mut String, alert: &Value, inputs: &[String]) -> std::fmt::Result {
     let f = &alert["farend"];
     let text = |v: &Value| v.as_str().unwrap_or("-").to_owned();
-    println!("{}  {}  severity {}", text(&f["finding_id"]), text(&f["finding"]), text(&f["severity"]));
-    println!("  {}", text(&f["summary"]));
-    println!("  seen {} – {}", text(&f["first_seen"]), text(&f["last_seen"]));
+    writeln!(out, "{}  {}  severity {}", text(&f["finding_id"]), text(&f["finding"]), text(&f["severity"]))?;
+    writeln!(out, "  {}", text(&f["summary"]))?;
+    writeln!(out, "  seen {} – {}", text(&f["first_seen"]), text(&f["last_seen"]))?;
     let far = &f["far_end"];
-    println!(
+    writeln!(
+        out,
         "  far end {}: AS{} {}, class {} because {}",
         text(&far["ip"]),
         far["asn"],
         text(&far["as_org"]),
         text(&far["class"]),
         text(&far["class_basis"])
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "  deciding flow {}:{} → {}:{} {} (flow_id {}, {})",
         text(&alert["src_ip"]),
         alert["src_port"],
@@ -75,25 +82,28 @@ fn print(alert: &Value, inputs: &[String]) {
         text(&alert["proto"]),
         alert["flow_id"],
         text(&alert["community_id"])
-    );
-    println!("\n  decibans  evidence");
-    println!("  {:>8}  before any evidence", f["prior_decibans"]);
+    )?;
+    writeln!(out, "\n  decibans  evidence")?;
+    writeln!(out, "  {:>8}  before any evidence", f["prior_decibans"].as_i64().unwrap_or(0))?;
     for line in f["evidence"].as_array().into_iter().flatten() {
         let file = line["file"]
             .as_u64()
             .and_then(|i| inputs.get(usize::try_from(i).ok()?))
             .map(|f| format!(" of {f}"))
             .unwrap_or_default();
-        println!(
+        writeln!(
+            out,
             "  {:>+8}  {}: packet {}{file}: {}",
             line["decibans"].as_i64().unwrap_or(0),
             text(&line["kind"]),
             line["packet"],
             text(&line["detail"])
-        );
+        )?;
     }
-    println!(
+    writeln!(
+        out,
         "  {:>8}  in all, each family capped (config/weights.toml): probability {}",
-        f["score_decibans"], f["posterior"]
-    );
+        f["score_decibans"].as_i64().unwrap_or(0),
+        f["posterior"]
+    )
 }

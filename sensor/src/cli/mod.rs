@@ -1,17 +1,28 @@
 //! The command line: what `farend` offers, and exit codes.
 
+mod analyzers;
+mod columns;
+mod completions;
+mod config;
 mod demo;
 mod explain;
+mod intel;
 mod replay;
+mod say;
+mod version;
+mod wrap;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
-use crate::home::Net;
-use crate::host::Severity;
+use crate::config::{Config, EveType, FailOn, Format, HomeNet, OutputSection, Whole};
 use crate::sink::eve::Types;
+use analyzers::AnalyzersCommand;
+use completions::{CompletionsArgs, ManArgs};
+use config::ConfigCommand;
+use intel::IntelCommand;
 
 /// Exit codes of the contract.
 pub mod code {
@@ -25,11 +36,34 @@ pub mod code {
     pub const PARTIAL: u8 = 3;
     /// Runtime or sink failure.
     pub const RUNTIME: u8 = 4;
+
+    /// All of them, for the man page and the help.
+    pub const MEANINGS: [(u8, &str); 5] = [
+        (CLEAN, "Nothing to report."),
+        (FINDING, "A finding at or above --fail-on."),
+        (USAGE, "Usage or configuration error, or no input path exists."),
+        (
+            PARTIAL,
+            "An input was missing, unreadable, not a capture, truncated or corrupt: the rest was analysed.",
+        ),
+        (RUNTIME, "Runtime or output failure: disk full, no permission."),
+    ];
 }
+
+/// What comes behind the flags of `replay --help`.
+const REPLAY_HELP: &str = "\
+Examples:
+  farend replay office.pcapng
+  farend replay --eve eve.json --home 198.51.100.0/24 captures/
+  farend explain F-0123456789 --from eve.json
+  tcpdump -i eth0 -U -w - | farend replay --eve - --quiet -
+
+Exit codes: 0 clean, 1 a finding at or above --fail-on, 2 usage or configuration error or no input path exists,
+3 an input was missing, unreadable, not a capture, truncated or corrupt (the rest was analysed), 4 output failed";
 
 /// Who is at the far end, through what, and is someone out there operating a machine in here?
 #[derive(Debug, Parser)]
-#[command(name = "farend", version = version(), about, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "farend", version = version::short(), long_version = version::long(), about, arg_required_else_help = true, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -38,11 +72,25 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Analyse capture files, directories of them, or standard input (-)
+    #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
     /// Replay the bundled laptop-farm capture and print the verdict
     Demo(DemoArgs),
     /// Show every piece of evidence behind one finding
     Explain(ExplainArgs),
+    /// Address intelligence: look up, provenance and age, build, update
+    #[command(subcommand)]
+    Intel(IntelCommand),
+    /// Protocol analyzers: what each recognises and what its evidence weighs
+    #[command(subcommand)]
+    Analyzers(AnalyzersCommand),
+    /// Configuration: check a file, show what is in force, print its schema
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -74,20 +122,23 @@ struct ExplainArgs {
 struct Shared {
     #[command(flatten)]
     output: Output,
-    /// Networks that are inside (repeatable), or auto: private addresses
-    #[arg(long, value_name = "CIDR|auto", default_value = "auto", value_parser = parse_home)]
-    home: Vec<HomeArg>,
+    /// Configuration file (config/farend.toml is the commented default); flags win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Networks that are inside (repeatable), or auto: private addresses [default: auto]
+    #[arg(long, value_name = "CIDR|auto")]
+    home: Vec<HomeNet>,
     /// Further address databases: MaxMind format, or lists of networks (repeatable; later ones win)
     #[arg(long, value_name = "FILE")]
     intel: Vec<PathBuf>,
-    /// Worker threads; 1 = everything in one thread [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Worker threads; 1 = everything in one thread, 0 = all cores [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256))]
     workers: Option<u16>,
     /// Only frames that this filter accepts (tcpdump's syntax, applied to the outer headers)
     #[arg(short, long, value_name = "BPF")]
     filter: Option<String>,
     /// Exit with 1 when a finding is at least this severe
-    #[arg(long, value_name = "SEVERITY")]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "low|medium|high|critical")]
     fail_on: Option<FailOn>,
 }
 
@@ -97,12 +148,12 @@ struct Output {
     /// Write EVE records (NDJSON) to a file, or - for standard output
     #[arg(long, value_name = "PATH|-")]
     eve: Option<PathBuf>,
-    /// Which EVE records
-    #[arg(long, value_name = "TYPES", default_value = "flow,alert,host,stats")]
-    eve_types: Types,
-    /// The summary as a table or as one JSON object
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    /// Which EVE records [default: flow,alert,host,stats]
+    #[arg(long, value_name = "TYPES")]
+    eve_types: Option<Types>,
+    /// The summary as a table or as one JSON object [default: table]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "table|json")]
+    format: Option<Format>,
     /// No summary and no progress; errors are still said
     #[arg(short, long)]
     quiet: bool,
@@ -111,44 +162,36 @@ struct Output {
     verbose: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Table,
-    Json,
+impl Shared {
+    /// What the flags say goes in the place of what the file says.
+    fn laid_over(&self, mut config: Config) -> Config {
+        if let Some(workers) = self.workers {
+            config.workers = Whole::new(workers.into());
+        }
+        replace(&mut config.home.networks, &self.home);
+        replace(&mut config.intel.files, &self.intel);
+        config.input.filter = self.filter.clone().or(config.input.filter);
+        config.output.fail_on = self.fail_on.or(config.output.fail_on);
+        self.output.lay_over(&mut config.output);
+        config
+    }
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum FailOn {
-    Low,
-    Medium,
-    High,
-    Critical,
-}
-
-impl From<FailOn> for Severity {
-    fn from(value: FailOn) -> Self {
-        match value {
-            FailOn::Low => Self::Low,
-            FailOn::Medium => Self::Medium,
-            FailOn::High => Self::High,
-            FailOn::Critical => Self::Critical,
+impl Output {
+    fn lay_over(&self, config: &mut OutputSection) {
+        config.eve = self.eve.clone().or(config.eve.take());
+        config.format = self.format.unwrap_or(config.format);
+        if let Some(types) = self.eve_types {
+            config.eve_types = EveType::list(types);
         }
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum HomeArg {
-    Auto,
-    Net(Net),
-}
-
-fn parse_home(text: &str) -> Result<HomeArg, String> {
-    if text == "auto" { Ok(HomeArg::Auto) } else { text.parse().map(HomeArg::Net) }
-}
-
-/// Version, for `--version`.
-fn version() -> &'static str {
-    concat!(env!("CARGO_PKG_VERSION"), env!("FAREND_BUILD"))
+/// A flag that was given at least once goes in the place of the whole list.
+fn replace<T: Clone>(list: &mut Vec<T>, flag: &[T]) {
+    if !flag.is_empty() {
+        *list = flag.to_vec();
+    }
 }
 
 /// Runs the command line; `--help` and usage errors end here, too.
@@ -164,13 +207,16 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::replay(args),
         Command::Demo(args) => demo::demo(args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Intel(command) => intel::intel(command),
+        Command::Analyzers(command) => analyzers::analyzers(&command),
+        Command::Config(command) => config::config(command),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => completions::man(&args),
     };
     match done {
         Ok(code) => ExitCode::from(code),
         Err(Failure { code, message }) => {
-            if !message.is_empty() {
-                eprintln!("farend: {message}");
-            }
+            say::warn(message);
             ExitCode::from(code)
         }
     }

@@ -6,68 +6,54 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Failure, Format, HomeArg, Output, ReplayArgs, code};
-use crate::home::Home;
+use super::{Failure, Output, ReplayArgs, code, config, say, wrap};
+use crate::config::{Config, Format};
 use crate::host::{Finding, HostRecord, Severity, Weights};
-use crate::inspect::Limits;
 use crate::intel::Intel;
 use crate::pipeline::{Ended, Far, Reducer, Settings, Sink, run};
 use crate::sink::eve::Eve;
 use crate::sink::stats;
 use crate::sink::terminal::{Sessions, Story, Style, json, text};
-use crate::source::{self, Options, ProblemKind, Source};
-
-/// Flows in the table by default: 112 bytes each.
-const CAPACITY: u32 = 1_048_576;
-/// Bounds of inspection a shard: 65,536 flows and 64 MiB of payload in all.
-const LIMITS: Limits = Limits { flows: 256, bytes: 256 * 1024 };
+use crate::source::{self, Options, Source};
 
 pub(super) fn replay(args: ReplayArgs) -> Result<u8, Failure> {
-    let shared = args.shared;
-    let options = Options { filter: shared.filter.clone() };
+    let config = args.shared.laid_over(config::load(args.shared.config.as_deref())?);
+    let options = Options { filter: config.input.filter.clone() };
     let mut source = source::open(&args.paths, &options).map_err(Failure::usage)?;
-    let nets = shared
-        .home
-        .iter()
-        .filter_map(|h| if let HomeArg::Net(net) = h { Some(*net) } else { None })
-        .collect();
-    let intel = if shared.intel.is_empty() {
-        Intel::embedded()
-    } else {
-        Intel::with_files(&shared.intel).map_err(Failure::usage)?
-    };
-    let workers = shared
-        .workers
-        .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    analyse(&mut *source, &shared.output, Home::new(nets), intel, workers, shared.fail_on.map(Severity::from))
+    let intel = Intel::with_files(&config.intel.files).map_err(Failure::usage)?;
+    intel.warnings().iter().for_each(say::warn);
+    analyse(&mut *source, &args.shared.output, &config, intel)
 }
 
 /// Runs a source to its end and writes what the output flags ask for. Returns the exit code.
 pub(super) fn analyse(
     source: &mut dyn Source,
     output: &Output,
-    home: Home,
+    config: &Config,
     intel: Intel,
-    workers: usize,
-    fail_on: Option<Severity>,
 ) -> Result<u8, Failure> {
+    let home = config.home.home();
+    let weights = config::weights(config)?;
+    let workers = match config.workers.get() {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        n => usize::try_from(n).unwrap_or(1),
+    };
     let started = Instant::now();
-    let eve_to_stdout = output.eve.as_deref() == Some(Path::new("-"));
+    let eve_path = config.output.eve.as_deref();
+    let eve_to_stdout = eve_path == Some(Path::new("-"));
     let files: Vec<String> = source.files().iter().map(|f| f.path.clone()).collect();
-    let eve = output
-        .eve
-        .as_deref()
-        .map(|path| open_eve(path).map(|out| Eve::new(out, output.eve_types, files.clone())))
+    let eve = eve_path
+        .map(|path| open_eve(path).map(|out| Eve::new(out, config.output.types(), files.clone())))
         .transpose()?;
     // Host records tell shares of a host's bytes, so they need every flow, too.
     let all_flows = eve.as_ref().is_some_and(|e| e.types().flow || e.types().host);
     let sinks = Sinks { eve, sessions: Sessions::default(), all_flows };
-    let mut reducer = Reducer::new(Arc::new(intel), home.clone(), Weights::default(), sinks);
+    let mut reducer = Reducer::new(Arc::new(intel), home.clone(), weights, sinks);
     let settings = Settings {
         worker: crate::pipeline::WorkerConfig {
-            capacity: CAPACITY,
-            timeouts: Default::default(),
-            limits: LIMITS,
+            capacity: config.flow.capacity(),
+            timeouts: config.flow.timeouts.timeouts(),
+            limits: config.inspect.limits(),
             all_flows,
             home: home.clone(),
             hash_seed: None,
@@ -83,9 +69,7 @@ pub(super) fn analyse(
     bar.clear();
     let problems: Vec<String> = source.problems().iter().map(ToString::to_string).collect();
     let partial = source.problems().iter().any(|p| !p.kind.is_note());
-    for problem in &problems {
-        eprintln!("farend: {problem}");
-    }
+    problems.iter().for_each(say::warn);
     let span = summary.span;
     let sinks = reducer.sink_mut();
     let mut written = Vec::new();
@@ -100,11 +84,11 @@ pub(super) fn analyse(
             // A reader that has seen enough is no failure.
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe && eve_to_stdout => return Ok(code::CLEAN),
             Err(e) => {
-                let path = output.eve.as_deref().unwrap_or(Path::new("-"));
-                return Err(Failure::runtime(format!("{}: {e}", path.display())));
+                let path = eve_path.filter(|_| !eve_to_stdout).unwrap_or(Path::new("standard output"));
+                return Err(Failure::runtime(format!("{}: {}", path.display(), say::io(&e))));
             }
         }
-        if let Some(path) = output.eve.as_deref().filter(|_| !eve_to_stdout) {
+        if let Some(path) = eve_path.filter(|_| !eve_to_stdout) {
             written.push(format!("{}: {} records", path.display(), eve.records));
         }
     }
@@ -122,9 +106,9 @@ pub(super) fn analyse(
         seconds: started.elapsed().as_secs_f64(),
     };
     if !output.quiet {
-        tell(&story, output, eve_to_stdout)?;
+        tell(&story, output.verbose, config.output.format, eve_to_stdout)?;
     }
-    Ok(match (fail_on, worst) {
+    Ok(match (config.output.fail_on.map(Severity::from), worst) {
         (Some(bar), Some(worst)) if worst >= bar => code::FINDING,
         _ if partial => code::PARTIAL,
         _ => code::CLEAN,
@@ -132,35 +116,25 @@ pub(super) fn analyse(
 }
 
 /// Prints the summary: to standard output unless that carries EVE.
-fn tell(story: &Story<'_>, output: &Output, eve_to_stdout: bool) -> Result<(), Failure> {
+fn tell(story: &Story<'_>, verbose: bool, format: Format, eve_to_stdout: bool) -> Result<u8, Failure> {
     let colour = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let style = |terminal: bool| Style { colour: colour && terminal, verbose: output.verbose };
-    let body = |terminal: bool| match output.format {
-        Format::Table => text(story, style(terminal)),
+    let body = |terminal: bool, width: Option<usize>| match format {
+        Format::Table => wrap::wrap(&text(story, Style { colour: colour && terminal, verbose }), width),
         Format::Json => format!("{:#}\n", json(story)),
     };
-    let done = if eve_to_stdout {
-        let mut err = io::stderr();
-        let text = body(err.is_terminal());
-        err.write_all(text.as_bytes())
-    } else {
-        let mut out = io::stdout();
-        let text = body(out.is_terminal());
-        out.write_all(text.as_bytes()).and_then(|()| out.flush())
-    };
-    match done {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::runtime(format!("standard output: {e}")))
-        }
-        _ => Ok(()),
+    if eve_to_stdout {
+        say::err(&body(io::stderr().is_terminal(), wrap::width(&io::stderr())));
+        return Ok(code::CLEAN);
     }
+    say::out(&body(io::stdout().is_terminal(), wrap::width(&io::stdout())))
 }
 
 fn open_eve(path: &Path) -> Result<Box<dyn Write + Send>, Failure> {
     if path == Path::new("-") {
         return Ok(Box::new(BufWriter::with_capacity(1 << 16, io::stdout())));
     }
-    let file = File::create(path).map_err(|e| Failure::runtime(format!("{}: {e}", path.display())))?;
+    let file =
+        File::create(path).map_err(|e| Failure::runtime(format!("{}: {}", path.display(), say::io(&e))))?;
     Ok(Box::new(BufWriter::with_capacity(1 << 16, file)))
 }
 
@@ -224,13 +198,13 @@ impl Bar {
             let left = if share > 0.0 { seconds / share - seconds } else { 0.0 };
             line = format!("{:3.0} %  {line}, {left:.0} s left", share * 100.0);
         }
-        eprint!("\r\x1b[K{line}");
+        say::err(&format!("\r\x1b[K{line}"));
         self.shown = true;
     }
 
     fn clear(&mut self) {
         if std::mem::take(&mut self.shown) {
-            eprint!("\r\x1b[K");
+            say::err("\r\x1b[K");
         }
     }
 }

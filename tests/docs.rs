@@ -1,0 +1,118 @@
+//! What the documents say is what the program does. `FAREND_BLESS=1` writes the blocks of the README anew.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use farend::host::FindingKind;
+use farend_analyzers::METAS;
+use serde_json::Value;
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+}
+
+fn document(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+fn farend(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_farend"))
+        .args(args)
+        .env("COLUMNS", "110")
+        .current_dir(path("."))
+        .output()
+        .expect("farend runs");
+    assert!(output.status.success(), "farend {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Compares what stands between the lines `from` and `to` of the README, or writes it.
+fn block(from: &str, to: &str, is: &str) {
+    let readme = document("README.md");
+    let start = readme.find(from).unwrap_or_else(|| panic!("README.md: no {from:?}")) + from.len();
+    let end =
+        start + readme[start..].find(to).unwrap_or_else(|| panic!("README.md: no {to:?} behind {from:?}"));
+    if std::env::var_os("FAREND_BLESS").is_some() {
+        fs::write(path("README.md"), format!("{}{is}{}", &readme[..start], &readme[end..]))
+            .expect("writable");
+        return;
+    }
+    assert_eq!(&readme[start..end], is, "README.md is out of date: FAREND_BLESS=1 cargo test --test docs");
+}
+
+#[test]
+fn the_readme_shows_what_the_demo_prints_and_the_labels_there_are() {
+    // One test, so that two never write at once.
+    block("with the program -->\n```text\n", "```\n", &farend(&["demo"]));
+    let labels: BTreeSet<&str> = METAS.iter().filter_map(|m| m.label).collect();
+    let labels: Vec<String> = labels.iter().map(|l| format!("`{l}`")).collect();
+    block("this line with the program -->\n", "\n\nNames", &labels.join(" · "));
+}
+
+#[test]
+fn every_finding_is_documented_with_its_signature_id_and_category() {
+    let text = document("docs/findings.md");
+    for kind in FindingKind::ALL {
+        let row = format!("| {} | `{}` |", kind.signature_id(), kind.as_str());
+        let line =
+            text.lines().find(|l| l.starts_with(&row)).unwrap_or_else(|| panic!("docs/findings.md: {row}"));
+        assert!(line.ends_with(&format!("| {} |", kind.category())), "{line}");
+    }
+}
+
+#[test]
+fn every_weight_is_documented_as_it_is() {
+    let text = document("docs/findings.md");
+    let weights: toml::Table = document("config/weights.toml").parse().expect("valid");
+    let rows = |section: &str| weights[section].as_table().expect("a table").clone();
+    let has = |row: String| assert!(text.lines().any(|l| l.starts_with(&row)), "docs/findings.md: {row}");
+    for (finding, prior) in rows("prior") {
+        has(format!("| `{finding}` | {} |", prior["decibans"]));
+    }
+    for (family, is) in rows("family") {
+        has(format!("| {family} | {} |", is["cap"]));
+    }
+    for (kind, is) in rows("evidence") {
+        let (family, decibans) =
+            (is["family"].as_str().expect("text"), is["decibans"].as_integer().expect("a number"));
+        has(format!("| `{kind}` | {family} | {decibans:+} |"));
+    }
+}
+
+#[test]
+fn every_field_of_every_record_of_the_recordings_is_documented() {
+    let text = document("docs/eve.md");
+    let known: BTreeSet<&str> =
+        text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|w| !w.is_empty()).collect();
+    let mut missing = BTreeSet::new();
+    let mut records = 0;
+    for line in farend(&["replay", "--eve", "-", "--quiet", "pcaps"]).lines() {
+        records += 1;
+        fields(&serde_json::from_str(line).expect("a record"), &mut |name| {
+            if !known.contains(name) {
+                missing.insert(name.to_owned());
+            }
+        });
+    }
+    assert!(records > 10, "only {records} records");
+    assert!(missing.is_empty(), "docs/eve.md does not name: {missing:?}");
+}
+
+/// Calls `each` with the name of every field, but for those whose names are data (reasons in counters).
+fn fields(value: &Value, each: &mut impl FnMut(&str)) {
+    const COUNTED_BY_REASON: [&str; 4] = ["malformed", "ignored", "untracked", "closed"];
+    match value {
+        Value::Object(object) => {
+            for (name, inner) in object {
+                each(name);
+                if !COUNTED_BY_REASON.contains(&name.as_str()) {
+                    fields(inner, each);
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| fields(item, each)),
+        _ => {}
+    }
+}
