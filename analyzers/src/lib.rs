@@ -27,6 +27,7 @@ mod facts;
 pub mod fingerprint;
 pub mod http_head;
 mod label;
+mod novnc;
 mod out;
 pub mod pieces;
 pub mod quic_initial;

@@ -6,7 +6,8 @@
 
 use crate::http_head::{StartLine, absolute_authority, authority, field, number, opens, text};
 use crate::{
-    Analyzer, Dir, FirstBytes, Http, Kind, Meta, Next, Out, Probe, Segment, Short, Transport, Verdict,
+    Analyzer, Basis, Dir, FirstBytes, Http, Kind, Meta, Next, Out, Probe, Segment, Short, Transport, Verdict,
+    novnc,
 };
 
 /// A line longer than this is no head that anything accepts (RFC 9112 section 3 asks for 8,000 at least).
@@ -39,6 +40,11 @@ const PROXY_FIELD: Kind = Kind {
     name: "http.proxy_field",
     decibans: 15,
     says: "the request has a Proxy-Authorization (RFC 9110 section 11.7.2) or Proxy-Connection field, sent to proxies only",
+};
+const NOVNC: Kind = Kind {
+    name: "http.novnc",
+    decibans: 8,
+    says: "the noVNC client was fetched from websockify: a desktop is offered to browsers here; whether it was opened shows elsewhere",
 };
 
 /// What is known of the connection.
@@ -115,7 +121,7 @@ impl Analyzer for State {
         budget: 65_536,
         carrier: true,
         reference: "RFC 9112, RFC 9110, RFC 6455 section 4",
-        evidence: &[CONNECT, CONNECT_GRANTED, ABSOLUTE, ABSOLUTE_SERVED, PROXY_FIELD],
+        evidence: &[CONNECT, CONNECT_GRANTED, ABSOLUTE, ABSOLUTE_SERVED, PROXY_FIELD, NOVNC],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
@@ -350,6 +356,9 @@ impl State {
             out.is("http_proxy");
             return Step::Done;
         }
+        if (200..300).contains(&status) {
+            offered_desktop(out, dir);
+        }
         if !matches!(status, UNAUTHORIZED | PROXY_AUTHENTICATION_REQUIRED) {
             return Step::Done;
         }
@@ -377,6 +386,20 @@ impl State {
             half.started = true;
         }
         Step::On
+    }
+}
+
+/// Says so when the answer in direction `dir` is the page or a script of a desktop in the browser.
+fn offered_desktop(out: &mut Out, dir: Dir) {
+    let Some(http) = out.facts.http.as_deref() else { return };
+    let (Some(server), Some(url)) = (http.server.as_deref(), http.url.as_deref()) else { return };
+    if novnc::serves_client(server, url) {
+        let detail = format!("{url} from {server}");
+        out.evidence(&NOVNC, detail);
+        out.is("vnc");
+        out.basis = Basis::Catalogue;
+        out.tool = Some("noVNC");
+        out.controlled = Some(dir.sender());
     }
 }
 

@@ -98,6 +98,8 @@ struct Layer {
     candidates: u64,
     packets: [u8; 2],
     total: u8,
+    /// Number and time of the last packet in `pending`.
+    pending_at: [(u64, i64); 2],
     lost_start: [bool; 2],
     first: Option<Dir>,
     done: bool,
@@ -230,6 +232,7 @@ impl Layers {
         let whole = stream && fits == piece.bytes.len() || !stream;
         if stream {
             layer.pending[d].extend_from_slice(&piece.bytes[..fits]);
+            layer.pending_at[d] = (piece.packet, piece.ts_ns);
         }
         let chosen = self.ask(table, depth, piece);
         let Some(layer) = self.layers.get_mut(depth) else { return };
@@ -239,13 +242,10 @@ impl Layers {
             for dir in order {
                 let Some(layer) = self.layers.get_mut(depth) else { return };
                 let mut bytes = std::mem::take(&mut layer.pending[dir.index()]);
-                let earlier = Piece {
-                    dir,
-                    bytes: &bytes,
-                    wire_len: bytes.len(),
-                    gap: layer.lost_start[dir.index()],
-                    ..piece
-                };
+                let (packet, ts_ns) = layer.pending_at[dir.index()];
+                let gap = layer.lost_start[dir.index()];
+                layer.out.packet = packet;
+                let earlier = Piece { dir, bytes: &bytes, wire_len: bytes.len(), gap, packet, ts_ns };
                 if !bytes.is_empty() {
                     self.run(table, depth, earlier);
                 }
@@ -256,6 +256,9 @@ impl Layers {
                     layer.pending[dir.index()] = bytes;
                 }
             }
+            if let Some(layer) = self.layers.get_mut(depth) {
+                layer.out.packet = piece.packet;
+            }
             if !stream {
                 self.run(table, depth, piece);
             } else if !whole {
@@ -265,6 +268,7 @@ impl Layers {
         }
         if !stream && layer.pending[d].is_empty() {
             layer.pending[d].extend_from_slice(&piece.bytes[..piece.bytes.len().min(PROBE_BYTES)]);
+            layer.pending_at[d] = (piece.packet, piece.ts_ns);
         }
         let exhausted = |d: usize| layer.packets[d] >= PROBE_PACKETS || layer.pending[d].len() >= PROBE_BYTES;
         if layer.candidates == 0 || exhausted(0) && exhausted(1) || layer.total >= GIVE_UP_PACKETS {

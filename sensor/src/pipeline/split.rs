@@ -119,11 +119,7 @@ impl Splitter {
             let lane = &mut lanes[lane_number];
             let (at, in_extra) = if packet.reassembled {
                 let at = lane.extra.len();
-                let from = packet.payload_at as usize;
-                let whole = self.decoder.bytes(bytes, packet);
-                lane.extra.extend_from_slice(
-                    whole.get(from..from + packet.payload_len as usize).unwrap_or_default(),
-                );
+                lane.extra.extend_from_slice(self.decoder.bytes(bytes, packet));
                 (at, true)
             } else {
                 (frame.at + packet.payload_at as usize, false)
