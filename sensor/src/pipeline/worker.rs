@@ -513,6 +513,7 @@ impl Core {
         hot.flags &= !flag::INSPECTED;
         hot.flags |= flag::DECIDED;
         self.counters.evidence[0] += verdict.evidence.len() as u64;
+        self.counters.evidence[1] += u64::from(verdict.evidence_dropped);
         if verdict.is_empty() {
             return;
         }
