@@ -38,8 +38,15 @@ pub fn mixed(mix: Mix) -> Capture {
         };
         c.step_ns = 1 + dice.below(2 * mix.step_ns as u64) as i64;
         match dice.below(200) {
-            0 => continue,                            // lost
-            1 => c.now_ns -= 1_500_000_000,           // a clock that was set back
+            0 => continue, // lost
+            1 => {
+                // Stamped by a clock that is behind.
+                let (now, behind) = (c.now_ns, 1_500_000_000);
+                c.now_ns -= behind;
+                c.frame(frame);
+                c.now_ns = now;
+                continue;
+            }
             2 => {
                 let step = std::mem::replace(&mut c.step_ns, 20_000);
                 c.frame(frame.clone()); // a span port's second copy
