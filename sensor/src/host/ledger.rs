@@ -133,7 +133,8 @@ impl Ledger {
     #[cold]
     fn clear_hosts(&mut self) {
         let Self { hosts, weights, .. } = self;
-        let of = |h: &Host| h.findings.values().map(|f| worth(f, weights)).max().unwrap_or((false, i32::MIN, 0));
+        let of =
+            |h: &Host| h.findings.values().map(|f| worth(f, weights)).max().unwrap_or((false, i32::MIN, 0));
         for ip in least(hosts.iter().map(|(ip, h)| (of(h), *ip))) {
             let Some(gone) = self.hosts.remove(&ip) else { continue };
             self.hosts_dropped += 1;
@@ -483,7 +484,8 @@ fn add_session(
     };
     let packets = [volume.packets[peer_side], volume.packets[1 - peer_side]];
     let bytes = [volume.bytes[peer_side], volume.bytes[1 - peer_side]];
-    let seconds = (span[1] - span[0]).max(0) / SECOND_NS;
+    let lasted_ns = span[1].saturating_sub(span[0]).max(0);
+    let seconds = lasted_ns / SECOND_NS;
     let told = format!(
         "{} packets ({} B) from the far end, {} ({} B) back, {} s",
         packets[0], bytes[0], packets[1], bytes[1], seconds
@@ -513,7 +515,7 @@ fn add_session(
     };
     if sustained {
         put("session.sustained", told);
-        if span[1] - span[0] >= LONG_NS {
+        if lasted_ns >= LONG_NS {
             put("session.long", format!("{seconds} s"));
         }
         finding.retract("session.short");
