@@ -5,4 +5,5 @@
 
 mod conservation;
 mod determinism;
+mod flows;
 mod support;

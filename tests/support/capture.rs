@@ -29,7 +29,8 @@ pub struct Capture {
     pub step_ns: i64,
     /// VLAN tags of the frames to come, outer first.
     pub vlan: Vec<u16>,
-    datagrams: u16,
+    /// Datagrams added.
+    pub datagrams: u16,
 }
 
 impl Default for Capture {
