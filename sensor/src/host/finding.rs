@@ -119,6 +119,35 @@ pub struct Line {
 /// Lines kept of one finding; the contract's bound on memory.
 const MAX_LINES: usize = 32;
 
+/// What became of evidence that was offered to findings: offered = the sum of all others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Pieces of evidence that spoke of a host.
+    pub offered: u64,
+    /// Became a line of its own.
+    pub applied: u64,
+    /// Brought a line up to date, or said again what one says.
+    pub coalesced: u64,
+    /// The finding had no room for another line.
+    pub over_lines: u64,
+    /// The host had no room for another finding.
+    pub over_findings: u64,
+    /// There was no room for another host.
+    pub over_hosts: u64,
+}
+
+impl Tally {
+    /// Adds another one.
+    pub const fn add(&mut self, other: &Self) {
+        self.offered += other.offered;
+        self.applied += other.applied;
+        self.coalesced += other.coalesced;
+        self.over_lines += other.over_lines;
+        self.over_findings += other.over_findings;
+        self.over_hosts += other.over_hosts;
+    }
+}
+
 /// A finding.
 #[derive(Clone, Debug)]
 pub struct Finding {
@@ -148,16 +177,40 @@ pub struct Finding {
     pub packets: [u64; 2],
     /// An alert was given for it.
     pub raised: bool,
+    /// What became of the evidence offered to it.
+    pub tally: Tally,
 }
 
 impl Finding {
     /// Adds a line, or replaces the one of the same kind and packet input (a session that has grown is one line).
     pub fn put(&mut self, line: Line) {
         let same = |l: &Line| l.kind == line.kind && (l.family != "protocol" || l.packet == line.packet);
-        match self.lines.iter().position(same) {
-            Some(at) => self.lines[at] = line,
-            None if self.lines.len() < MAX_LINES => self.lines.push(line),
-            None => {}
+        let known = self.lines.iter().position(same);
+        self.place(line, known);
+    }
+
+    /// Adds a line unless one is the `same`, which stays as it is.
+    pub fn put_once(&mut self, line: Line, same: impl Fn(&Line) -> bool) {
+        if self.lines.iter().any(same) {
+            self.tally.offered += 1;
+            self.tally.coalesced += 1;
+        } else {
+            self.place(line, None);
+        }
+    }
+
+    fn place(&mut self, line: Line, known: Option<usize>) {
+        self.tally.offered += 1;
+        match known {
+            Some(at) => {
+                self.lines[at] = line;
+                self.tally.coalesced += 1;
+            }
+            None if self.lines.len() < MAX_LINES => {
+                self.lines.push(line);
+                self.tally.applied += 1;
+            }
+            None => self.tally.over_lines += 1,
         }
     }
 

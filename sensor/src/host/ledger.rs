@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use farend_analyzers::{Category, LabelInfo, Side, label_info};
 
-use super::finding::{Finding, FindingKind, Line};
+use super::finding::{Finding, FindingKind, Line, Tally};
+use super::room::{least, worth};
 use super::weights::Weights;
 use crate::clock::SECOND_NS;
 use crate::flow::State;
@@ -15,10 +16,12 @@ use crate::inspect::Verdict;
 use crate::intel::{FarEnd, Intel};
 use crate::pipeline::{Ended, FlowId, Sighting, Volume};
 
-/// Hosts kept. At the bound new ones are counted and left out.
+/// Hosts kept.
 const MAX_HOSTS: usize = 65_536;
-/// Findings kept of one host.
+/// Findings kept of one host, and peers that its traffic leaves to.
 const MAX_FINDINGS: usize = 256;
+/// Findings kept of all hosts together: some 100 MB when each is full of lines.
+const MAX_ALL_FINDINGS: usize = 65_536;
 /// Packets each side must have sent before a session counts as more than an attempt (`session.sustained` in the weights).
 const SUSTAINED_PACKETS: u64 = 24;
 /// From here on a session is long.
@@ -35,9 +38,12 @@ pub struct Context<'a> {
     pub private_seen: bool,
 }
 
+/// What a finding of a host is about: what is claimed, the other side, the label.
+type Claim = (FindingKind, IpAddr, Option<&'static str>);
+
 #[derive(Debug, Default)]
 struct Host {
-    findings: BTreeMap<(FindingKind, IpAddr, Option<&'static str>), Finding>,
+    findings: BTreeMap<Claim, Finding>,
     /// Bytes over the border in flows that ended since evidence first spoke of it.
     bytes: u64,
     /// Bytes through each egress (label, peer).
@@ -74,15 +80,28 @@ pub struct HostRecord {
 pub struct Ledger {
     weights: Arc<Weights>,
     hosts: BTreeMap<IpAddr, Host>,
-    /// Hosts left out at the bound.
+    /// Findings of all hosts.
+    count: usize,
+    /// Evidence that no finding counts: of findings that made way, or that found no room.
+    elsewhere: Tally,
+    /// Hosts that made way or were left out at the bound.
     pub hosts_dropped: u64,
+    /// Findings that made way or were left out at a bound.
+    pub findings_dropped: u64,
 }
 
 impl Ledger {
     /// An empty ledger.
     #[must_use]
     pub fn new(weights: Weights) -> Self {
-        Self { weights: Arc::new(weights), hosts: BTreeMap::new(), hosts_dropped: 0 }
+        Self {
+            weights: Arc::new(weights),
+            hosts: BTreeMap::new(),
+            count: 0,
+            elsewhere: Tally::default(),
+            hosts_dropped: 0,
+            findings_dropped: 0,
+        }
     }
 
     /// The weights in force.
@@ -91,12 +110,53 @@ impl Ledger {
         &self.weights
     }
 
+    /// What became of all evidence so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let mut all = self.elsewhere;
+        self.hosts.values().flat_map(|h| h.findings.values()).for_each(|f| all.add(&f.tally));
+        all
+    }
+
     fn host(&mut self, ip: IpAddr) -> Option<&mut Host> {
         if !self.hosts.contains_key(&ip) && self.hosts.len() >= MAX_HOSTS {
-            self.hosts_dropped += 1;
-            return None;
+            self.clear_hosts();
+            if self.hosts.len() >= MAX_HOSTS {
+                self.hosts_dropped += 1;
+                return None;
+            }
         }
         Some(self.hosts.entry(ip).or_default())
+    }
+
+    /// The least valuable hosts make way.
+    #[cold]
+    fn clear_hosts(&mut self) {
+        let Self { hosts, weights, .. } = self;
+        let of =
+            |h: &Host| h.findings.values().map(|f| worth(f, weights)).max().unwrap_or((false, i32::MIN, 0));
+        for ip in least(hosts.iter().map(|(ip, h)| (of(h), *ip))) {
+            let Some(gone) = self.hosts.remove(&ip) else { continue };
+            self.hosts_dropped += 1;
+            self.forget(gone.findings.into_values());
+        }
+    }
+
+    /// The least valuable findings of a host make way.
+    #[cold]
+    fn clear_findings(&mut self, ip: IpAddr) {
+        let Some(host) = self.hosts.get_mut(&ip) else { return };
+        let keys = least(host.findings.iter().map(|(key, f)| (worth(f, &self.weights), *key)));
+        let gone: Vec<Finding> = keys.iter().filter_map(|key| host.findings.remove(key)).collect();
+        self.forget(gone.into_iter());
+    }
+
+    fn forget(&mut self, findings: impl Iterator<Item = Finding>) {
+        for finding in findings {
+            self.elsewhere.add(&finding.tally);
+            self.findings_dropped += 1;
+            self.count -= 1;
+        }
     }
 
     /// A labelled flow has appeared, changed or grown.
@@ -123,8 +183,10 @@ impl Ledger {
                     for ns in span {
                         host.hours |= 1 << (ns.div_euclid(3_600 * SECOND_NS)).rem_euclid(24);
                     }
-                    if label.category == Category::Vpn && outside {
-                        *host.egress.entry((label.label, flow.ip[1 - n])).or_default() += bytes;
+                    let through = (label.label, flow.ip[1 - n]);
+                    let room = host.egress.len() < MAX_FINDINGS || host.egress.contains_key(&through);
+                    if label.category == Category::Vpn && outside && room {
+                        *host.egress.entry(through).or_default() += bytes;
                     }
                 }
             }
@@ -239,8 +301,7 @@ impl Ledger {
         let prior = self.weights.prior(FindingKind::InboundSuspiciousOrigin.as_str());
         let weights = Arc::clone(&self.weights);
         let (decibans, family) = weights.of("inbound.session");
-        let Some(kept) = self.host(host) else { return };
-        let finding = kept.findings.entry(key).or_insert_with(|| Finding {
+        let Some(finding) = self.entry(host, key, 1, || Finding {
             kind: FindingKind::InboundSuspiciousOrigin,
             host,
             peer,
@@ -254,7 +315,10 @@ impl Ledger {
             lines: Vec::new(),
             packets: volume.packets,
             raised: false,
-        });
+            tally: Tally::default(),
+        }) else {
+            return;
+        };
         finding.seen_ns =
             [finding.seen_ns[0].min(flow.birth.first_ns), finding.seen_ns[1].max(ended.hot.last_ns)];
         // One line a peer: the first session of each shows, more of them change nothing.
@@ -265,18 +329,16 @@ impl Ledger {
             flow.port[1],
             label.map(|l| format!(", {}", l.name)).unwrap_or_default()
         );
-        if !finding.lines.iter().any(|l| l.detail.split(' ').next() == detail.split(' ').next())
-            && finding.lines.len() < 32
-        {
-            finding.lines.push(Line {
-                kind: "inbound.session",
-                family: family.to_owned(),
-                decibans,
-                packet: flow.birth.number,
-                input: flow.birth.input,
-                detail,
-            });
-        }
+        let line = Line {
+            kind: "inbound.session",
+            family: family.to_owned(),
+            decibans,
+            packet: flow.birth.number,
+            input: flow.birth.input,
+            detail,
+        };
+        let peer = peer.to_string();
+        finding.put_once(line, |l| l.detail.split(' ').next() == Some(&peer));
     }
 
     #[allow(clippy::too_many_arguments)] // the parts of one finding
@@ -292,12 +354,7 @@ impl Ledger {
         far: &FarEnd,
     ) -> Option<&mut Finding> {
         let prior = self.weights.prior(kind.as_str());
-        let kept = self.host(host)?;
-        let key = (kind, peer, Some(info.label));
-        if !kept.findings.contains_key(&key) && kept.findings.len() >= MAX_FINDINGS {
-            return None;
-        }
-        Some(kept.findings.entry(key).or_insert_with(|| Finding {
+        self.entry(host, (kind, peer, Some(info.label)), v.evidence.len() as u64, || Finding {
             kind,
             host,
             peer,
@@ -311,7 +368,40 @@ impl Ledger {
             lines: Vec::new(),
             packets: [0; 2],
             raised: false,
-        }))
+            tally: Tally::default(),
+        })
+    }
+
+    /// The finding of `key`, begun where there is room; else its `pieces` of evidence count as dropped.
+    fn entry(
+        &mut self,
+        ip: IpAddr,
+        key: Claim,
+        pieces: u64,
+        begin: impl FnOnce() -> Finding,
+    ) -> Option<&mut Finding> {
+        if self.hosts.get(&ip).is_none_or(|h| !h.findings.contains_key(&key)) {
+            if self.count >= MAX_ALL_FINDINGS {
+                self.clear_hosts();
+            }
+            if self.host(ip).is_none() {
+                self.elsewhere.offered += pieces;
+                self.elsewhere.over_hosts += pieces;
+                return None;
+            }
+            if self.hosts.get(&ip).is_some_and(|h| h.findings.len() >= MAX_FINDINGS) {
+                self.clear_findings(ip);
+            }
+            let full = self.hosts.get(&ip).is_none_or(|h| h.findings.len() >= MAX_FINDINGS);
+            if full || self.count >= MAX_ALL_FINDINGS {
+                self.findings_dropped += 1;
+                self.elsewhere.offered += pieces;
+                self.elsewhere.over_findings += pieces;
+                return None;
+            }
+            self.count += 1;
+        }
+        Some(self.hosts.get_mut(&ip)?.findings.entry(key).or_insert_with(begin))
     }
 
     /// Findings whose score has reached the bar since the last call, in order of host and kind.
@@ -394,7 +484,8 @@ fn add_session(
     };
     let packets = [volume.packets[peer_side], volume.packets[1 - peer_side]];
     let bytes = [volume.bytes[peer_side], volume.bytes[1 - peer_side]];
-    let seconds = (span[1] - span[0]).max(0) / SECOND_NS;
+    let lasted_ns = span[1].saturating_sub(span[0]).max(0);
+    let seconds = lasted_ns / SECOND_NS;
     let told = format!(
         "{} packets ({} B) from the far end, {} ({} B) back, {} s",
         packets[0], bytes[0], packets[1], bytes[1], seconds
@@ -424,7 +515,7 @@ fn add_session(
     };
     if sustained {
         put("session.sustained", told);
-        if span[1] - span[0] >= LONG_NS {
+        if lasted_ns >= LONG_NS {
             put("session.long", format!("{seconds} s"));
         }
         finding.retract("session.short");

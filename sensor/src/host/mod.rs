@@ -6,9 +6,10 @@
 mod finding;
 mod ledger;
 mod names;
+mod room;
 mod weights;
 
-pub use finding::{Finding, FindingKind, Line, Severity};
+pub use finding::{Finding, FindingKind, Line, Severity, Tally};
 pub use ledger::{Context, HostRecord, Ledger, far_side};
 pub use names::Names;
 pub use weights::{Weights, WeightsError};

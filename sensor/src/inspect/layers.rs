@@ -139,6 +139,8 @@ pub struct Verdict {
     pub facts: Facts,
     /// Evidence in order.
     pub evidence: Vec<Evidence>,
+    /// Pieces of evidence beyond the bound of a layer.
+    pub evidence_dropped: u32,
     /// Suricata's name of the outermost protocol; empty when none was recognised.
     pub app_proto: &'static str,
 }
@@ -410,6 +412,7 @@ impl Layers {
             }
             verdict.facts.fill_from(&layer.out.facts);
             verdict.evidence.extend(layer.out.evidence.iter().cloned());
+            verdict.evidence_dropped = verdict.evidence_dropped.saturating_add(layer.out.evidence_dropped);
             verdict.client = verdict.client.or(layer.out.client);
             verdict.controlled = verdict.controlled.or(layer.out.controlled);
             verdict.tool = verdict.tool.or(layer.out.tool);

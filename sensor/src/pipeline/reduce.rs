@@ -64,7 +64,7 @@ impl<S: Sink> Reducer<S> {
             names: Names::default(),
             sink,
             alerted: HashSet::new(),
-            time_ns: 0,
+            time_ns: i64::MIN,
             ended: false,
         }
     }
@@ -115,7 +115,7 @@ impl<S: Sink> Reducer<S> {
                 let far = Far {
                     side,
                     end: intel.lookup(ended.flow.ip[side]),
-                    name: self.names.of(ended.flow.ip[side], ended.flow.birth.first_ns + SECOND_NS),
+                    name: self.names.of(ended.flow.ip[side], ended.flow.birth.first_ns.saturating_add(SECOND_NS)),
                 };
                 let alerted = self.alerted.remove(&ended.flow.id);
                 self.sink.flow(ended, &far, alerted);

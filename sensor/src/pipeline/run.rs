@@ -15,6 +15,7 @@ use super::unit::{Tick, Units};
 use super::worker::{Config, Worker};
 use crate::decode::Decoder;
 use crate::flow::{Demand, Quotas, SHARDS};
+use crate::host::Tally;
 use crate::source::{Batch, Progress, Source, Status};
 
 /// Frames a batch: their units fit a core's second-level cache.
@@ -40,6 +41,8 @@ pub struct Summary {
     pub decode: DecodeCounters,
     /// Packets and flows.
     pub flows: Counters,
+    /// What became of evidence in the ledger.
+    pub evidence: Tally,
     /// Steps back in time, jumps not believed, jumps believed.
     pub time: [u64; 3],
     /// Some packet had a private address.
@@ -113,7 +116,7 @@ fn alone<S: Sink>(
     let tick = splitter.end();
     let report = worker.tick(tick);
     reducer.tick(tick, vec![report]);
-    Ok(summary(&splitter, worker.counters().clone(), meter.latency))
+    Ok(summary(&splitter, worker.counters().clone(), reducer.ledger().tally(), meter.latency))
 }
 
 enum Message {
@@ -165,6 +168,7 @@ fn together<S: Sink + Send>(
                     failed.store(true, Ordering::Relaxed);
                 }
             }
+            reducer.ledger().tally()
         })?;
         let mut splitter = Splitter::new(Decoder::default());
         let mut quotas = Quotas::new(settings.worker.capacity);
@@ -222,8 +226,8 @@ fn together<S: Sink + Send>(
         for handle in handles {
             counters.add(&handle.join().map_err(|_| lost())?);
         }
-        reducing.join().map_err(|_| lost())?;
-        Ok(summary(&splitter, counters, meter.latency))
+        let evidence = reducing.join().map_err(|_| lost())?;
+        Ok(summary(&splitter, counters, evidence, meter.latency))
     })
 }
 
@@ -275,11 +279,12 @@ fn work(
     worker.counters().clone()
 }
 
-fn summary(splitter: &Splitter, flows: Counters, latency: Histogram<u64>) -> Summary {
+fn summary(splitter: &Splitter, flows: Counters, evidence: Tally, latency: Histogram<u64>) -> Summary {
     let clock = splitter.clock();
     Summary {
         decode: splitter.counters().clone(),
         flows,
+        evidence,
         time: [clock.backward, clock.disbelieved, clock.jumps],
         private_seen: splitter.private_seen(),
         span: splitter.span(),

@@ -331,7 +331,10 @@ impl Core {
         let side = from.index();
         let hot = table.hot_mut(at);
         let print = print_of(p);
-        if print != 0 && hot.print[side] == print && (0..DUPLICATE_NS).contains(&(unit.ts_ns - hot.last_ns)) {
+        if print != 0
+            && hot.print[side] == print
+            && (0..DUPLICATE_NS).contains(&unit.ts_ns.saturating_sub(hot.last_ns))
+        {
             self.counters.received += 1;
             self.counters.untracked[Untracked::Duplicate as usize] += 1;
             return true;
@@ -427,6 +430,7 @@ impl Core {
         demand.opened += 1;
         let side = from.index();
         let hot = table.hot_mut(at);
+        hot.last_ns = unit.ts_ns;
         let (opener, basis) = first_guess(p, side);
         hot.set_opener(opener, basis);
         hot.print[side] = print_of(p);
@@ -513,6 +517,7 @@ impl Core {
         hot.flags &= !flag::INSPECTED;
         hot.flags |= flag::DECIDED;
         self.counters.evidence[0] += verdict.evidence.len() as u64;
+        self.counters.evidence[1] += u64::from(verdict.evidence_dropped);
         if verdict.is_empty() {
             return;
         }

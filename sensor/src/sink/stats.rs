@@ -48,6 +48,7 @@ pub fn ours(s: &Summary, source: &dyn Source, problems: &[String]) -> Value {
         .map(|(why, n)| (why.as_str().to_owned(), json!(n)))
         .collect();
     let counters = source.counters();
+    let (e, beyond_flow) = (s.evidence, s.flows.evidence[1]);
     json!({
         "inputs": source.files().iter().map(|f| f.path.as_str()).collect::<Vec<_>>(),
         "problems": problems,
@@ -75,8 +76,16 @@ pub fn ours(s: &Summary, source: &dyn Source, problems: &[String]) -> Value {
                 "inspected": s.flows.inspected,
                 "uninspected": s.flows.uninspected,
                 "one_sided": s.flows.one_sided,
+                "evidence": s.flows.evidence[0],
             },
-            "evidence": {"found": s.flows.evidence[0], "dropped": s.flows.evidence[1]},
+            "evidence": {
+                "found": e.offered + beyond_flow,
+                "applied": e.applied,
+                "coalesced": e.coalesced,
+                "dropped": {
+                    "flow": beyond_flow, "finding": e.over_lines, "host": e.over_findings, "hosts": e.over_hosts,
+                },
+            },
             "time": {"backward": s.time[0], "disbelieved": s.time[1], "jumps": s.time[2]},
             "oversize": s.decode.oversize,
             "skipped_files": counters.skipped_files,

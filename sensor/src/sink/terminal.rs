@@ -279,7 +279,7 @@ fn sessions(out: &mut String, story: &Story<'_>, style: Style) -> std::fmt::Resu
             [
                 r.label.to_owned(),
                 format!("{} → {}", end(r.ends[0]), end(r.ends[1])),
-                format!("{} s", (r.span[1] - r.span[0]).max(0) / 1_000_000_000),
+                format!("{} s", r.span[1].saturating_sub(r.span[0]).max(0) / 1_000_000_000),
                 bytes(r.bytes),
                 format!("packet {}", r.packet),
                 [far, operated].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join("; "),

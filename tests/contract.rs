@@ -1,0 +1,9 @@
+//! End-to-end tests: what is promised to users and to other programs, over the whole pipeline and the `farend` program.
+//!
+//! One program for all of them, so that they are linked once. Tests over captures use those of `pcaps/`, and a labelled corpus where
+//! there is one beside the workspace (`support/corpus.rs`); `FAREND_FULL=1` runs the corpus through every combination.
+
+mod conservation;
+mod determinism;
+mod flows;
+mod support;

@@ -1,0 +1,139 @@
+//! Captures that begin late, or show one direction only: flows are tracked, the opener is right, and nothing is called what it
+//! is not.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::support::capture::Capture;
+use crate::support::corpus::short;
+use crate::support::conserve::check;
+use crate::support::frame;
+use crate::support::records::{ends, packets, told};
+use crate::support::replay::{Setup, run_capture};
+use crate::support::truth::{self, Truth};
+
+/// Sender, receiver, protocol, TCP flags and payload bytes of a frame that holds TCP or UDP over one IP header.
+fn look(bytes: &[u8]) -> Option<(SocketAddr, SocketAddr, u8, u8, usize)> {
+    use farend::decode::{Addrs, Decoded, Decoder, Link, Outcome};
+    let mut out = Decoded::default();
+    let len = bytes.len() as u32;
+    let Outcome::Packets(_) = Decoder::default().decode(Link::Ethernet, bytes, len, 0, &mut out) else {
+        return None;
+    };
+    let p = out.packets.first()?;
+    let (src, dst) = match p.addrs {
+        Addrs::V4 { src, dst } => (src.into(), dst.into()),
+        Addrs::V6 { src, dst } => (src.into(), dst.into()),
+    };
+    let ends = (SocketAddr::new(src, p.src_port), SocketAddr::new(dst, p.dst_port));
+    Some((ends.0, ends.1, p.proto, p.tcp_flags, p.payload_wire as usize))
+}
+
+/// The truth of every flow by both ends; where ports were used twice, who opened it counts, not which one it was.
+fn by_ends(truth: &Truth) -> HashMap<(SocketAddr, SocketAddr), &truth::Flow> {
+    truth.flows.iter().flat_map(|f| [((f.client, f.server), f), ((f.server, f.client), f)]).collect()
+}
+
+/// Checks the records of a maimed capture against the truth of the whole one. Returns flows and labelled flows checked.
+fn compare(truth: &Truth, maimed: &Capture, what: &str, opener_from: u64) -> (usize, usize) {
+    let what = format!("{}, {what}", short(&truth.capture));
+    let outcome = run_capture(maimed, &Setup::default());
+    check(&outcome, &what);
+    let known = by_ends(truth);
+    let r = outcome.records();
+    let (mut checked, mut labelled) = (0, 0);
+    for f in r.flows() {
+        let [src, dst] = ends(f);
+        let Some(expected) = known.get(&(src, dst)) else { continue };
+        let label = f["farend"]["label"].as_str();
+        if let Some(label) = label {
+            assert_eq!(Some(label), expected.label.as_deref(), "{what}: a false label on {}", told(f));
+            labelled += 1;
+            let side = if src == expected.client { "dest" } else { "src" };
+            let right = expected.controlled.as_deref().map(|c| if c == "server" { side } else if side == "dest" { "src" } else { "dest" });
+            if let Some(controlled) = f["farend"]["controlled"].as_str() {
+                assert_eq!(Some(controlled), right, "{what}: operated side of {}", told(f));
+            }
+        }
+        // One or two packets show nothing about who asked.
+        if f["proto"] == "TCP" && packets(f).iter().sum::<u64>() >= opener_from {
+            assert_eq!(src, expected.client, "{what}: opener by {} of {}", f["farend"]["opener_basis"], told(f));
+            checked += 1;
+        }
+        if f["farend"]["opener_basis"] != "syn" && label.is_some() && f["proto"] == "TCP" {
+            let basis = &f["farend"]["opener_basis"];
+            assert_ne!(*basis, Value::Null, "{what}: the record tells how the opener was chosen");
+        }
+    }
+    (checked, labelled)
+}
+
+#[test]
+fn without_any_syn_every_flow_is_tracked_and_its_opener_is_right() {
+    let mut sum = (0, 0);
+    for truth in truth::all() {
+        let mut c = Capture::read(&truth.capture);
+        c.frames.retain(|f| look(&f.bytes).is_none_or(|(.., p, flags, _)| p != frame::TCP || flags & frame::SYN == 0));
+        let (checked, labelled) = compare(&truth, &c, "without any SYN", 6);
+        sum = (sum.0 + checked, sum.1 + labelled);
+    }
+    println!("{} openers, {} labels", sum.0, sum.1);
+    assert!(sum.0 > 30 && sum.1 > 10, "hardly a flow was checked: {sum:?}");
+}
+
+#[test]
+fn without_the_first_packets_of_each_flow_there_is_no_false_label_and_the_opener_is_right() {
+    let mut sum = (0, 0);
+    for truth in truth::all() {
+        let whole = Capture::read(&truth.capture);
+        for first in [4, 8, 20, 60] {
+            let mut seen: HashMap<(SocketAddr, SocketAddr, u8), usize> = HashMap::new();
+            let mut c = whole.clone();
+            c.frames.retain(|f| {
+                let Some((a, b, proto, ..)) = look(&f.bytes) else { return true };
+                let n = seen.entry((a.min(b), a.max(b), proto)).or_default();
+                *n += 1;
+                *n > first
+            });
+            let (checked, labelled) = compare(&truth, &c, &format!("without the first {first} packets a flow"), 12);
+            sum = (sum.0 + checked, sum.1 + labelled);
+        }
+    }
+    println!("{} openers, {} labels", sum.0, sum.1);
+    assert!(sum.0 > 50 && sum.1 > 5, "hardly a flow was checked: {sum:?}");
+}
+
+#[test]
+fn a_capture_that_begins_in_the_middle_has_no_false_label_and_right_openers() {
+    for truth in truth::all() {
+        let whole = Capture::read(&truth.capture);
+        for tenths in [2, 5, 8] {
+            let mut c = whole.clone();
+            c.frames.drain(..whole.frames.len() * tenths / 10);
+            compare(&truth, &c, &format!("from {tenths}0 % on"), 12);
+        }
+    }
+}
+
+#[test]
+fn one_direction_alone_has_no_false_label_and_the_right_opener() {
+    let mut sum = (0, 0);
+    for truth in truth::all() {
+        let known = by_ends(&truth);
+        let whole = Capture::read(&truth.capture);
+        for from_client in [true, false] {
+            let mut c = whole.clone();
+            c.frames.retain(|f| {
+                let Some((src, dst, ..)) = look(&f.bytes) else { return true };
+                known.get(&(src, dst)).is_none_or(|f| (f.client == src) == from_client)
+            });
+            let side = if from_client { "clients" } else { "servers" };
+            let (checked, labelled) = compare(&truth, &c, &format!("only what {side} sent"), 3);
+            sum = (sum.0 + checked, sum.1 + labelled);
+        }
+    }
+    println!("{} openers, {} labels", sum.0, sum.1);
+    assert!(sum.0 > 30 && sum.1 > 10, "hardly a flow was checked: {sum:?}");
+}
