@@ -238,3 +238,66 @@ impl Failure {
         Self { code: code::RUNTIME, message: message.to_string() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn laid_over(args: &[&str], file: Config) -> Config {
+        let args = ["farend", "replay", "x.pcap"].iter().chain(args);
+        let Command::Replay(replay) = Cli::try_parse_from(args).expect("valid").command else {
+            panic!("it was a replay")
+        };
+        replay.shared.laid_over(file)
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_flags_the_file_counts_and_a_flag_goes_in_the_place_of_its_key() {
+        let mut file = Config { workers: Whole::new(3), ..Config::default() };
+        file.home.networks = vec!["203.0.113.0/24".parse().expect("a network")];
+        file.intel.files = vec!["a.mmdb".into(), "b.txt".into()];
+        file.input.filter = Some("tcp".into());
+        file.output.eve = Some("file.json".into());
+        file.output.eve_types = vec![EveType::Alert];
+        file.output.format = Format::Json;
+        file.output.fail_on = Some(FailOn::Low);
+        assert_eq!(laid_over(&[], file.clone()), file);
+
+        let flags = "--workers 0 --home auto --home 198.51.100.0/24 --intel c.mmdb -f udp --eve - --eve-types flow,stats \
+             --format table --fail-on high";
+        let flags: Vec<&str> = flags.split_whitespace().collect();
+        let config = laid_over(&flags, file.clone());
+        assert_eq!(config.workers.get(), 0);
+        assert_eq!(config.home.networks, ["auto", "198.51.100.0/24"].map(|n| n.parse().expect("a network")));
+        assert_eq!(config.intel.files, [Path::new("c.mmdb")]);
+        assert_eq!(config.input.filter.as_deref(), Some("udp"));
+        assert_eq!(config.output.eve.as_deref(), Some(Path::new("-")));
+        assert_eq!(config.output.eve_types, [EveType::Flow, EveType::Stats]);
+        assert_eq!((config.output.format, config.output.fail_on), (Format::Table, Some(FailOn::High)));
+        assert_eq!(config.flow, file.flow);
+    }
+
+    #[test]
+    fn a_bad_flag_is_a_usage_error_that_says_what_was_expected() {
+        for (args, told) in [
+            (&["replay"][..], "<PATH>..."),
+            (&["replay", "x", "--home", "ten/8"], "expected 192.0.2.0/24"),
+            (&["replay", "x", "--eve-types", "flows"], "have: flow, alert, host, stats"),
+            (&["replay", "x", "--workers", "9999"], "0..=256"),
+            (&["replay", "x", "--fail-on", "hihg"], "high"),
+            (&["live", "-i", "eth0"], "unrecognized subcommand"),
+        ] {
+            let error = Cli::try_parse_from(["farend"].iter().chain(args)).expect_err("a usage error");
+            assert!(error.use_stderr() && error.to_string().contains(told), "{args:?}: {error}");
+        }
+    }
+}
