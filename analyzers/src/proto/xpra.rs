@@ -83,7 +83,8 @@ impl Analyzer for State {
         transports: &[Transport::Tcp],
         ports: &[14500],
         first: FirstBytes::of(b"P"),
-        budget: 16_384,
+        // The client's hello alone is 20 to 40 KB.
+        budget: 65_536,
         carrier: false,
         reference: "xpra documentation, Network/Protocol: packet header",
         evidence: &[HELLO, ANSWER],
