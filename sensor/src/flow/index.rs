@@ -202,7 +202,7 @@ mod tests {
             x ^= x << 13;
             x ^= x >> 7;
             x ^= x << 17;
-            let hash = (x % 97) << 48 | (x >> 20) % 61;
+            let hash = ((x % 97) << 48) | ((x >> 20) % 61);
             if x % 5 < 3 {
                 truth.insert(step, hash);
                 let hashes = truth.clone();

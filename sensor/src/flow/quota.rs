@@ -52,7 +52,7 @@ impl Quotas {
         let opened: u64 = demand.iter().map(|d| u64::from(d.opened)).sum();
         let even = if opened == 0 { free } else { free / 2 } / shards;
         for (quota, d) in self.quota.iter_mut().zip(demand) {
-            let by_use = if opened == 0 { 0 } else { free / 2 * u64::from(d.opened) / opened };
+            let by_use = (free / 2 * u64::from(d.opened)).checked_div(opened).unwrap_or(0);
             let share = if total > u64::from(self.capacity) {
                 // Over-full after a skewed tick: everybody shrinks in proportion.
                 held(d) * u64::from(self.capacity) / total

@@ -231,7 +231,7 @@ impl Layers {
         let stream = layer.transport.is_some_and(Transport::is_stream);
         let room = PROBE_BYTES.saturating_sub(layer.pending[d].len());
         let fits = piece.bytes.len().min(room);
-        let whole = stream && fits == piece.bytes.len() || !stream;
+        let whole = !stream || fits == piece.bytes.len();
         if stream {
             layer.pending[d].extend_from_slice(&piece.bytes[..fits]);
             layer.pending_at[d] = (piece.packet, piece.ts_ns);
