@@ -24,6 +24,8 @@ use crate::inspect::{Begin, Inspector, Limits, Payload, Verdict};
 pub(super) const STEP: usize = 32;
 /// Every shard is swept for idle flows once in this many seconds.
 const SPOKES: u64 = 16;
+/// No print: see [`print_of`].
+const NO_PRINT: [u8; 3] = [0; 3];
 /// Copies of a frame from a span port arrive within this.
 const DUPLICATE_NS: i64 = 1_000_000;
 /// When a shard is full, this part of it makes way at once, so that the walk is paid by many new flows.
@@ -299,19 +301,21 @@ fn rank<K: Key>(
     }
 }
 
-/// A print of the fields that two copies of one frame share; 0 = this packet cannot be told from another one.
+/// A print of the fields that two copies of one frame share; 0 = this packet cannot be told from another one. Of 24 bits, so that
+/// of ten million neighbours within a millisecond less than one is taken for a copy.
 #[inline]
-fn print_of(p: &Packet) -> u16 {
+fn print_of(p: &Packet) -> [u8; 3] {
     let tcp = p.proto == proto::TCP;
     // Without an IP id only a TCP payload is sure not to be sent twice within a millisecond.
     if p.ip_id == 0 && !(tcp && p.payload_wire > 0) {
-        return 0;
+        return NO_PRINT;
     }
     let a = u64::from(p.seq) << 32 | u64::from(p.ack);
     let b = u64::from(p.ip_id) << 48 | u64::from(p.payload_wire) << 16 | u64::from(p.tcp_flags) << 8 | 1;
     let mixed =
         (a ^ b.rotate_left(17)).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ b.wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    ((mixed >> 48) as u16).max(1)
+    let [high, middle, low, ..] = mixed.to_be_bytes();
+    [high, middle, low.max(1)]
 }
 
 impl Core {
@@ -331,7 +335,7 @@ impl Core {
         let side = from.index();
         let hot = table.hot_mut(at);
         let print = print_of(p);
-        if print != 0
+        if print != NO_PRINT
             && hot.print[side] == print
             && (0..DUPLICATE_NS).contains(&unit.ts_ns.saturating_sub(hot.last_ns))
         {
