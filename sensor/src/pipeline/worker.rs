@@ -676,22 +676,32 @@ fn first_guess(p: &Packet, sender: usize) -> (usize, OpenerBasis) {
     (sender, OpenerBasis::First)
 }
 
-/// The opener by everything that is known: a SYN, else the protocol's roles, else ports, else who sent how much. The verdict's
-/// sides are turned round with it.
+/// The opener by everything that is known. The verdict's sides are turned round with it.
 fn last_word<K: Key>(entry: &Entry<K>, verdict: Option<&mut Verdict>) -> (usize, OpenerBasis) {
+    let guess = entry.hot.opener();
+    let (opener, basis) = weigh(entry, verdict.as_deref());
+    if let Some(verdict) = verdict.filter(|_| opener != guess) {
+        verdict.flip();
+    }
+    (opener, basis)
+}
+
+/// A SYN, else the recognised protocol's usual port, else its roles, else ports, else who sent how much.
+fn weigh<K: Key>(entry: &Entry<K>, verdict: Option<&Verdict>) -> (usize, OpenerBasis) {
     let hot: &Hot = &entry.hot;
     let guess = hot.opener();
     if hot.basis() == OpenerBasis::Syn {
         return (guess, OpenerBasis::Syn);
     }
-    if let Some(verdict) = verdict
-        && let Some(client) = verdict.client
-    {
-        if client == Side::Dest {
-            verdict.flip();
-            return (1 - guess, OpenerBasis::Handshake);
+    if let Some((verdict, client)) = verdict.and_then(|v| Some((v, v.client?))) {
+        // Roles are not who called whom: a viewer that listens is called by the machine it shows.
+        let usual = [entry.key.a().1, entry.key.b().1].map(|port| verdict.usual_ports.contains(&port));
+        match usual {
+            [false, true] => return (0, OpenerBasis::Ports),
+            [true, false] => return (1, OpenerBasis::Ports),
+            _ if client == Side::Src => return (guess, OpenerBasis::Handshake),
+            _ => return (1 - guess, OpenerBasis::Handshake),
         }
-        return (guess, OpenerBasis::Handshake);
     }
     if hot.basis() == OpenerBasis::First && entry.key.proto() == proto::TCP {
         // Whoever asks sends less than whoever serves; four times less is no accident.
