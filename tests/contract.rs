@@ -6,4 +6,7 @@
 mod conservation;
 mod determinism;
 mod flows;
+mod hostile;
+mod labels;
+mod midstream;
 mod support;
