@@ -382,12 +382,10 @@ impl Core {
         } else {
             hot.flags |= flag::DATA_A << side;
         }
-        let flags = table.hot_mut(at).flags;
-        if flags & flag::DECIDED == 0 {
-            if !payload.is_empty() {
-                self.inspect(table, at, side, unit, payload);
-            }
-        } else if flags & flag::VERDICT != 0 {
+        if table.hot_mut(at).flags & flag::DECIDED == 0 && !payload.is_empty() {
+            self.inspect(table, at, side, unit, payload);
+        }
+        if table.hot_mut(at).flags & (flag::VERDICT | flag::INSPECTED) != 0 {
             self.grown(table, at, unit);
         }
     }
@@ -425,8 +423,9 @@ impl Core {
         let proto_index = match p.proto {
             proto::TCP => 0,
             proto::UDP => 1,
-            proto::ICMP | proto::ICMPV6 => 2,
-            _ => 3,
+            proto::ICMP => 2,
+            proto::ICMPV6 => 3,
+            _ => 4,
         };
         self.counters.by_proto[proto_index] += 1;
         let demand = &mut self.demand[usize::from(unit.shard)];
@@ -542,10 +541,13 @@ impl Core {
         if total < 16 || !total.is_power_of_two() {
             return;
         }
-        if let Some(verdict) =
-            self.verdicts[hot.cold as usize].as_deref().filter(|v| v.labels.label.is_some())
-        {
-            let verdict = verdict.clone();
+        // An analyzer may want to read on long after the label is sure: alerts do not wait for it.
+        let verdict = if hot.has(flag::INSPECTED) {
+            Some(self.inspector.verdict(hot.cold))
+        } else {
+            self.verdicts[hot.cold as usize].as_deref().cloned()
+        };
+        if let Some(verdict) = verdict.filter(|v| v.labels.label.is_some()) {
             self.sight(table, at, unit, verdict);
         }
     }
