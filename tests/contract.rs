@@ -5,6 +5,8 @@
 
 mod conservation;
 mod determinism;
+mod eve;
+mod findings;
 mod flows;
 mod hostile;
 mod labels;
