@@ -5,5 +5,10 @@
 
 mod conservation;
 mod determinism;
+mod eve;
+mod findings;
 mod flows;
+mod hostile;
+mod labels;
+mod midstream;
 mod support;

@@ -147,7 +147,11 @@ fn flows_expire_by_packet_time_by_what_was_seen_of_them() {
             let r = records_of(&c);
             let flows = ours(&r);
             assert_eq!(flows.len(), expected, "{what} after {silence} s of silence: {:#?}", r.told());
-            assert_eq!(flows[0]["flow"]["reason"], if expected == 2 { "timeout" } else { "shutdown" }, "{what}");
+            assert_eq!(
+                flows[0]["flow"]["reason"],
+                if expected == 2 { "timeout" } else { "shutdown" },
+                "{what}"
+            );
         }
     }
 }
@@ -261,6 +265,18 @@ fn the_second_copy_of_a_frame_from_a_span_port_counts_once() {
 }
 
 #[test]
+fn a_fast_flow_loses_no_packet_to_the_search_for_copies() {
+    let (mut c, mut t) = tcp();
+    c.step_ns = 2_000;
+    t.handshake(&mut c);
+    for n in 0..200_000 {
+        t.send(Server, &[n as u8; 16], &mut c);
+    }
+    let r = records_of(&c);
+    assert_eq!(packets(r.only_flow()), [2, 200_001]);
+}
+
+#[test]
 fn a_retransmission_is_no_copy() {
     let (mut c, mut t) = tcp();
     t.handshake(&mut c);
@@ -323,10 +339,9 @@ fn a_gap_does_not_join_what_was_apart() {
 
 #[test]
 fn echo_request_and_reply_are_one_flow_with_type_and_code_and_without_ports() {
-    for (a, b, proto, kinds) in [
-        ("192.168.1.1", "203.0.113.1", "ICMP", [8, 0]),
-        ("fd00::1", "2a01::1", "IPv6-ICMP", [128, 129]),
-    ] {
+    for (a, b, proto, kinds) in
+        [("192.168.1.1", "203.0.113.1", "ICMP", [8, 0]), ("fd00::1", "2a01::1", "IPv6-ICMP", [128, 129])]
+    {
         let mut c = Capture::default();
         for n in 0..4 {
             let body = [0x12, 0x34, 0, n, 1, 2, 3, 4];
@@ -364,7 +379,10 @@ fn sctp_has_ports_and_its_name() {
     }
     let r = records_of(&c);
     let f = r.only_flow();
-    assert_eq!((f["proto"].as_str(), f["src_port"].as_u64(), f["dest_port"].as_u64()), (Some("SCTP"), Some(3_000), Some(3_868)));
+    assert_eq!(
+        (f["proto"].as_str(), f["src_port"].as_u64(), f["dest_port"].as_u64()),
+        (Some("SCTP"), Some(3_000), Some(3_868))
+    );
     assert_eq!(packets(f), [3, 3]);
 }
 
@@ -373,7 +391,8 @@ fn what_follows_ipv6_extension_headers_is_found() {
     let (a, b) = (end("[fd00::1]:40000"), end("[2a01::1]:3389"));
     let mut c = Capture::default();
     let mut t = Tcp::between(a, b);
-    let options: &[(u8, &[u8])] = &[(0, &[1, 4, 0, 0, 0, 0]), (60, &[1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])];
+    let options: &[(u8, &[u8])] =
+        &[(0, &[1, 4, 0, 0, 0, 0]), (60, &[1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])];
     let mut send = |t: &mut Tcp, from, flags, bytes: &[u8]| {
         let plain = t.packet(from, flags, t.next[from as usize], bytes);
         let ends = if from == Client { [a, b] } else { [b, a] };
@@ -432,8 +451,12 @@ fn an_overlay_is_peeled_and_named() {
         let r = records_of(&c);
         let f = r.only_flow();
         assert_eq!(ends(f), [end(CLIENT), end(SERVER)], "{names:?}: the inner flow is reported");
-        let peeled: Vec<&str> =
-            f["farend"]["encapsulation"].as_array().expect("layers").iter().filter_map(|l| l.as_str()).collect();
+        let peeled: Vec<&str> = f["farend"]["encapsulation"]
+            .as_array()
+            .expect("layers")
+            .iter()
+            .filter_map(|l| l.as_str())
+            .collect();
         for name in names {
             assert!(peeled.contains(name), "{names:?}: got {peeled:?}");
         }
@@ -447,7 +470,11 @@ fn the_same_addresses_in_two_overlay_segments_are_two_flows() {
     for vni in [1, 2, 1, 2] {
         let (mut inner, mut t) = tcp();
         t.syn(&mut inner);
-        c.packet(&frame::vxlan(Ip { id: vni as u16 + 9, ..Ip::new(ip("10.0.0.1"), ip("10.0.0.2")) }, vni, &inner.frames[0].bytes));
+        c.packet(&frame::vxlan(
+            Ip { id: vni as u16 + 9, ..Ip::new(ip("10.0.0.1"), ip("10.0.0.2")) },
+            vni,
+            &inner.frames[0].bytes,
+        ));
     }
     assert_eq!(records_of(&c).flows().len(), 2);
 }
@@ -485,7 +512,13 @@ fn bytes_are_those_of_the_frames_on_the_wire_also_when_the_capture_cut_them() {
         let src = end(from).ip();
         c.frames
             .iter()
-            .filter(|f| f.bytes[26..30] == match src { std::net::IpAddr::V4(v4) => v4.octets(), _ => [0; 4] })
+            .filter(|f| {
+                f.bytes[26..30]
+                    == match src {
+                        std::net::IpAddr::V4(v4) => v4.octets(),
+                        _ => [0; 4],
+                    }
+            })
             .map(|f| u64::from(f.wirelen))
             .sum()
     };
@@ -518,12 +551,20 @@ fn the_record_tells_when_the_flow_began_and_ended_and_what_flags_it_saw() {
     assert_eq!(f["tcp"]["tcp_flags"], "12");
     assert_eq!(f["tcp"]["tcp_flags_ts"], "12");
     assert_eq!(f["tcp"]["tcp_flags_tc"], "12");
-    assert_eq!((f["tcp"]["syn"].as_bool(), f["tcp"]["ack"].as_bool(), f["tcp"]["fin"].as_bool()), (Some(true), Some(true), Some(false)));
+    assert_eq!(
+        (f["tcp"]["syn"].as_bool(), f["tcp"]["ack"].as_bool(), f["tcp"]["fin"].as_bool()),
+        (Some(true), Some(true), Some(false))
+    );
 }
 
 #[test]
 fn the_opener_is_who_sent_the_syn_whichever_address_is_lower() {
-    for (a, b) in [("10.0.0.1:50000", "10.0.0.2:22"), ("10.0.0.2:22", "10.0.0.1:50000"), ("10.0.0.1:1", "10.0.0.1:2"), ("10.0.0.1:2", "10.0.0.1:1")] {
+    for (a, b) in [
+        ("10.0.0.1:50000", "10.0.0.2:22"),
+        ("10.0.0.2:22", "10.0.0.1:50000"),
+        ("10.0.0.1:1", "10.0.0.1:2"),
+        ("10.0.0.1:2", "10.0.0.1:1"),
+    ] {
         let mut c = Capture::default();
         Tcp::open(end(a), end(b), &mut c);
         let r = records_of(&c);

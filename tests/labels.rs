@@ -89,7 +89,8 @@ fn arbitrary_content_on_a_noted_port_has_no_label() {
 fn an_opening_that_nobody_answers_has_no_label() {
     for session in sessions().into_iter().filter(|s| recognised(s.label)) {
         let mut c = Capture::default();
-        let (client, server) = (end("192.168.1.9:40000"), end(&format!("203.0.113.9:{}", session.usual_port)));
+        let (client, server) =
+            (end("192.168.1.9:40000"), end(&format!("203.0.113.9:{}", session.usual_port)));
         let (side, first) = &session.payloads[0];
         match session.transport {
             Transport::Udp => (0..4).for_each(|_| {
@@ -104,7 +105,13 @@ fn an_opening_that_nobody_answers_has_no_label() {
         }
         let r = records_of(&c);
         let f = r.only_flow();
-        assert_eq!(f["farend"]["label"], Value::Null, "an opening alone: {} {}", session.label, f["farend"]["evidence"]);
+        assert_eq!(
+            f["farend"]["label"],
+            Value::Null,
+            "an opening alone: {} {}",
+            session.label,
+            f["farend"]["evidence"]
+        );
     }
 }
 

@@ -66,6 +66,10 @@ pub fn equations(record: &Value, what: &str) {
     );
     let suricata = &record["stats"];
     assert_eq!(suricata["decoder"]["pkts"], p["delivered"], "{what}: Suricata's count and ours");
-    assert_eq!(number(&suricata["decoder"]["invalid"]), sum(&p["malformed"]), "{what}: invalid and malformed");
+    assert_eq!(
+        number(&suricata["decoder"]["invalid"]),
+        sum(&p["malformed"]),
+        "{what}: invalid and malformed"
+    );
     assert_eq!(suricata["flow"]["total"], f["opened"], "{what}: Suricata's flows and ours");
 }

@@ -75,7 +75,8 @@ fn valid(root: &Value, schema: &Value, value: &Value) -> bool {
 
 fn target<'a>(root: &'a Value, reference: &Value) -> &'a Value {
     let text = reference.as_str().expect("a reference is text");
-    let pointer = text.strip_prefix('#').unwrap_or_else(|| panic!("{text}: only references into the same file"));
+    let pointer =
+        text.strip_prefix('#').unwrap_or_else(|| panic!("{text}: only references into the same file"));
     root.pointer(pointer).unwrap_or_else(|| panic!("{text}: leads nowhere"))
 }
 

@@ -116,7 +116,11 @@ fn conversation(dice: &mut Dice, hosts: u64) -> VecDeque<Vec<u8>> {
         5 | 6 => {
             let mut t = Tcp::open(at(client, client_port), at(server, 8_000 + dice.below(10) as u16), &mut c);
             for n in 0..dice.below(30) {
-                t.send(if dice.below(2) == 0 { Client } else { Server }, &noise(n, 1 + dice.below(3_000) as usize), &mut c);
+                t.send(
+                    if dice.below(2) == 0 { Client } else { Server },
+                    &noise(n, 1 + dice.below(3_000) as usize),
+                    &mut c,
+                );
             }
             match dice.below(3) {
                 0 => t.close(&mut c),

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use super::payloads::recognised;
 use toml::{Table, Value};
 
 /// What is true of a capture.
@@ -26,6 +27,14 @@ pub struct Flow {
     pub packets: u64,
 }
 
+impl Flow {
+    /// The operated side as records name it, `src` being who opened the flow as the record has it.
+    pub fn controlled_side(&self, src: SocketAddr) -> Option<&'static str> {
+        let server = self.controlled.as_deref()? == "server";
+        Some(if server == (src == self.client) { "dest" } else { "src" })
+    }
+}
+
 /// A finding that has to come out, or must not.
 #[derive(Clone, Debug)]
 pub struct Expected {
@@ -34,6 +43,26 @@ pub struct Expected {
     pub host: Option<IpAddr>,
     pub far_end: Option<IpAddr>,
     pub must: bool,
+}
+
+/// How a label compares with the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    Right,
+    /// No analyzer of this build can know it: nothing was said, or the protocol underneath was named.
+    NotCovered,
+    Wrong,
+}
+
+/// Compares a record's label with the true one.
+pub fn compare(expected: Option<&str>, got: Option<&str>) -> Match {
+    match (expected, got) {
+        (e, g) if e == g => Match::Right,
+        (Some(e), None) if !recognised(e) => Match::NotCovered,
+        // ssh_tunnel by its handshake is ssh.
+        (Some(e), Some(g)) if !recognised(e) && e.starts_with(&format!("{g}_")) => Match::NotCovered,
+        _ => Match::Wrong,
+    }
 }
 
 /// The truths of all captures that have one.

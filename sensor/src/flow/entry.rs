@@ -158,8 +158,8 @@ pub struct Hot {
     pub cold: u32,
     /// See [`flag`].
     pub flags: u16,
-    /// Short print of the last packet of each end, for span-port duplicates; 0 = none.
-    pub print: [u16; 2],
+    /// Print of the last packet of each end, for span-port duplicates; 0 = none.
+    pub print: [[u8; 3]; 2],
     /// Packets sent by each end, bits 32 to 39.
     pub packets_high: [u8; 2],
     /// Union of the TCP flags sent by each end.

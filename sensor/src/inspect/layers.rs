@@ -139,6 +139,8 @@ pub struct Verdict {
     pub facts: Facts,
     /// Evidence in order.
     pub evidence: Vec<Evidence>,
+    /// Ports on which the outermost protocol is usually called; empty when none was recognised.
+    pub usual_ports: &'static [u16],
     /// Pieces of evidence beyond the bound of a layer.
     pub evidence_dropped: u32,
     /// Suricata's name of the outermost protocol; empty when none was recognised.
@@ -409,6 +411,9 @@ impl Layers {
             let Some(meta) = layer.meta() else { continue };
             if verdict.app_proto.is_empty() || verdict.app_proto == "failed" {
                 verdict.app_proto = meta.app_proto;
+            }
+            if verdict.usual_ports.is_empty() {
+                verdict.usual_ports = meta.ports;
             }
             verdict.facts.fill_from(&layer.out.facts);
             verdict.evidence.extend(layer.out.evidence.iter().cloned());

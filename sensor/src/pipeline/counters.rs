@@ -101,8 +101,8 @@ pub struct Counters {
     pub closed: [u64; End::ALL.len()],
     /// Flows in the table.
     pub live: u64,
-    /// Flows opened by protocol: TCP, UDP, ICMP (both), others.
-    pub by_proto: [u64; 4],
+    /// Flows opened by protocol: TCP, UDP, ICMP, ICMPv6, others.
+    pub by_proto: [u64; 5],
     /// Flows that were inspected.
     pub inspected: u64,
     /// Flows not inspected, or not to their end, since their shard held too much.

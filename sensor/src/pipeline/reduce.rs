@@ -115,7 +115,9 @@ impl<S: Sink> Reducer<S> {
                 let far = Far {
                     side,
                     end: intel.lookup(ended.flow.ip[side]),
-                    name: self.names.of(ended.flow.ip[side], ended.flow.birth.first_ns.saturating_add(SECOND_NS)),
+                    name: self
+                        .names
+                        .of(ended.flow.ip[side], ended.flow.birth.first_ns.saturating_add(SECOND_NS)),
                 };
                 let alerted = self.alerted.remove(&ended.flow.id);
                 self.sink.flow(ended, &far, alerted);

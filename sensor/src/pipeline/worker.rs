@@ -24,6 +24,8 @@ use crate::inspect::{Begin, Inspector, Limits, Payload, Verdict};
 pub(super) const STEP: usize = 32;
 /// Every shard is swept for idle flows once in this many seconds.
 const SPOKES: u64 = 16;
+/// No print: see [`print_of`].
+const NO_PRINT: [u8; 3] = [0; 3];
 /// Copies of a frame from a span port arrive within this.
 const DUPLICATE_NS: i64 = 1_000_000;
 /// When a shard is full, this part of it makes way at once, so that the walk is paid by many new flows.
@@ -299,19 +301,21 @@ fn rank<K: Key>(
     }
 }
 
-/// A print of the fields that two copies of one frame share; 0 = this packet cannot be told from another one.
+/// A print of the fields that two copies of one frame share; 0 = this packet cannot be told from another one. Of 24 bits, so that
+/// of ten million neighbours within a millisecond less than one is taken for a copy.
 #[inline]
-fn print_of(p: &Packet) -> u16 {
+fn print_of(p: &Packet) -> [u8; 3] {
     let tcp = p.proto == proto::TCP;
     // Without an IP id only a TCP payload is sure not to be sent twice within a millisecond.
     if p.ip_id == 0 && !(tcp && p.payload_wire > 0) {
-        return 0;
+        return NO_PRINT;
     }
     let a = u64::from(p.seq) << 32 | u64::from(p.ack);
     let b = u64::from(p.ip_id) << 48 | u64::from(p.payload_wire) << 16 | u64::from(p.tcp_flags) << 8 | 1;
     let mixed =
         (a ^ b.rotate_left(17)).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ b.wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    ((mixed >> 48) as u16).max(1)
+    let [high, middle, low, ..] = mixed.to_be_bytes();
+    [high, middle, low.max(1)]
 }
 
 impl Core {
@@ -331,7 +335,7 @@ impl Core {
         let side = from.index();
         let hot = table.hot_mut(at);
         let print = print_of(p);
-        if print != 0
+        if print != NO_PRINT
             && hot.print[side] == print
             && (0..DUPLICATE_NS).contains(&unit.ts_ns.saturating_sub(hot.last_ns))
         {
@@ -378,12 +382,10 @@ impl Core {
         } else {
             hot.flags |= flag::DATA_A << side;
         }
-        let flags = table.hot_mut(at).flags;
-        if flags & flag::DECIDED == 0 {
-            if !payload.is_empty() {
-                self.inspect(table, at, side, unit, payload);
-            }
-        } else if flags & flag::VERDICT != 0 {
+        if table.hot_mut(at).flags & flag::DECIDED == 0 && !payload.is_empty() {
+            self.inspect(table, at, side, unit, payload);
+        }
+        if table.hot_mut(at).flags & (flag::VERDICT | flag::INSPECTED) != 0 {
             self.grown(table, at, unit);
         }
     }
@@ -421,8 +423,9 @@ impl Core {
         let proto_index = match p.proto {
             proto::TCP => 0,
             proto::UDP => 1,
-            proto::ICMP | proto::ICMPV6 => 2,
-            _ => 3,
+            proto::ICMP => 2,
+            proto::ICMPV6 => 3,
+            _ => 4,
         };
         self.counters.by_proto[proto_index] += 1;
         let demand = &mut self.demand[usize::from(unit.shard)];
@@ -538,10 +541,13 @@ impl Core {
         if total < 16 || !total.is_power_of_two() {
             return;
         }
-        if let Some(verdict) =
-            self.verdicts[hot.cold as usize].as_deref().filter(|v| v.labels.label.is_some())
-        {
-            let verdict = verdict.clone();
+        // An analyzer may want to read on long after the label is sure: alerts do not wait for it.
+        let verdict = if hot.has(flag::INSPECTED) {
+            Some(self.inspector.verdict(hot.cold))
+        } else {
+            self.verdicts[hot.cold as usize].as_deref().cloned()
+        };
+        if let Some(verdict) = verdict.filter(|v| v.labels.label.is_some()) {
             self.sight(table, at, unit, verdict);
         }
     }
@@ -672,22 +678,32 @@ fn first_guess(p: &Packet, sender: usize) -> (usize, OpenerBasis) {
     (sender, OpenerBasis::First)
 }
 
-/// The opener by everything that is known: a SYN, else the protocol's roles, else ports, else who sent how much. The verdict's
-/// sides are turned round with it.
+/// The opener by everything that is known. The verdict's sides are turned round with it.
 fn last_word<K: Key>(entry: &Entry<K>, verdict: Option<&mut Verdict>) -> (usize, OpenerBasis) {
+    let guess = entry.hot.opener();
+    let (opener, basis) = weigh(entry, verdict.as_deref());
+    if let Some(verdict) = verdict.filter(|_| opener != guess) {
+        verdict.flip();
+    }
+    (opener, basis)
+}
+
+/// A SYN, else the recognised protocol's usual port, else its roles, else ports, else who sent how much.
+fn weigh<K: Key>(entry: &Entry<K>, verdict: Option<&Verdict>) -> (usize, OpenerBasis) {
     let hot: &Hot = &entry.hot;
     let guess = hot.opener();
     if hot.basis() == OpenerBasis::Syn {
         return (guess, OpenerBasis::Syn);
     }
-    if let Some(verdict) = verdict
-        && let Some(client) = verdict.client
-    {
-        if client == Side::Dest {
-            verdict.flip();
-            return (1 - guess, OpenerBasis::Handshake);
+    if let Some((verdict, client)) = verdict.and_then(|v| Some((v, v.client?))) {
+        // Roles are not who called whom: a viewer that listens is called by the machine it shows.
+        let usual = [entry.key.a().1, entry.key.b().1].map(|port| verdict.usual_ports.contains(&port));
+        match usual {
+            [false, true] => return (0, OpenerBasis::Ports),
+            [true, false] => return (1, OpenerBasis::Ports),
+            _ if client == Side::Src => return (guess, OpenerBasis::Handshake),
+            _ => return (1 - guess, OpenerBasis::Handshake),
         }
-        return (guess, OpenerBasis::Handshake);
     }
     if hot.basis() == OpenerBasis::First && entry.key.proto() == proto::TCP {
         // Whoever asks sends less than whoever serves; four times less is no accident.

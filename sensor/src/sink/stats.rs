@@ -26,7 +26,8 @@ pub fn suricata(s: &Summary, span: Option<[i64; 2]>) -> Value {
             "total": s.flows.opened,
             "tcp": s.flows.by_proto[0],
             "udp": s.flows.by_proto[1],
-            "icmp": s.flows.by_proto[2],
+            "icmpv4": s.flows.by_proto[2],
+            "icmpv6": s.flows.by_proto[3],
             "active": s.flows.live,
         },
     })

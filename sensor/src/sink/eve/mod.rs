@@ -133,7 +133,7 @@ impl<W: Write> Eve<W> {
             pcap_filename: None,
             event_type: "flow",
             tuple: Tuple::of(flow),
-            app_proto: Some(verdict.map(|v| v.app_proto).filter(|a| !a.is_empty()).unwrap_or("failed")),
+            app_proto: Some(app_proto(verdict.map_or("", |v| v.app_proto))),
             flow: Some(Flow {
                 pkts_toserver: volume.packets[0],
                 pkts_toclient: volume.packets[1],
@@ -264,6 +264,29 @@ impl<W: Write> Eve<W> {
             "farend": ours,
         }));
     }
+}
+
+/// Application protocols that Suricata 8 has a name for, of those that analyzers here know.
+const KNOWN_TO_SURICATA: [&str; 14] = [
+    "dhcp",
+    "dns",
+    "http",
+    "http2",
+    "ike",
+    "mqtt",
+    "quic",
+    "rdp",
+    "rfb",
+    "smb",
+    "ssh",
+    "telnet",
+    "tls",
+    "websocket",
+];
+
+/// Suricata's `app_proto`: `failed` where Suricata has no name.
+fn app_proto(name: &'static str) -> &'static str {
+    if KNOWN_TO_SURICATA.contains(&name) { name } else { "failed" }
 }
 
 /// A probability in thousandths, written with three decimals at most.
