@@ -229,7 +229,7 @@ impl Hot {
     }
 }
 
-/// What is known of a flow since its first packet. 40 bytes.
+/// What is known of a flow since its first packet. 48 bytes.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct Birth {
@@ -251,6 +251,8 @@ pub struct Birth {
     pub icmp: [u8; 2],
     /// Sequence number of the opener's first payload byte.
     pub isn: u32,
+    /// Position in the shard's list of entries; kept by the table.
+    pub place: u32,
 }
 
 // SAFETY: integers, arrays of integers and a `bool` whose zero is false; `Encap` is a plain `Copy` array of bytes whose zero is the empty list.

@@ -1,8 +1,8 @@
-//! The flow table of one worker: entries that never move, owned by shards in chunks, found through the index.
+//! The flow table of one worker: entries that never move, listed by shard, found through the index.
 //!
-//! A shard owns its entries in chunks of 64 neighbours, so that expiry and eviction walk a shard's flows in memory order instead
-//! of following links: no list or wheel is touched by a packet, and none costs memory. The worker sweeps
-//! every shard in turn.
+//! A shard lists the numbers of its entries, so that expiry and eviction walk a shard's flows without following links: no list
+//! or wheel is touched by a packet. Places are shared by all shards, so a shard that has shrunk holds nothing back from one that
+//! grows. The worker sweeps every shard in turn.
 
 use std::io;
 
@@ -11,8 +11,8 @@ use super::entry::{Birth, Hot, flag};
 use super::index::Index;
 use super::key::{Hasher, Key, Key4, Key6, SHARDS};
 
-/// Entries in a chunk: 4 KiB of IPv4 flows.
-const CHUNK: u32 = 64;
+/// Walks fetch entries this many ahead.
+const WALK_AHEAD: usize = 16;
 
 /// A flow's key and hot part, aligned to cache lines: one line for IPv4, two for IPv6.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +28,7 @@ pub struct Entry<K> {
 unsafe impl<K: Key> Zeroed for Entry<K> {}
 
 const _: () =
-    assert!(size_of::<Entry<Key4>>() == 64 && size_of::<Entry<Key6>>() == 128 && size_of::<Birth>() <= 40);
+    assert!(size_of::<Entry<Key4>>() == 64 && size_of::<Entry<Key6>>() == 128 && size_of::<Birth>() <= 48);
 
 /// Number of an entry; stays the same for the flow's life.
 pub type Found = u32;
@@ -42,38 +42,33 @@ pub enum Touch {
     Opened(Found),
 }
 
-#[derive(Debug, Default)]
-struct Shard {
-    chunks: Vec<u32>,
-    free: Vec<u32>,
-}
-
 /// The table.
 pub struct Table<K: Key> {
     entries: Arena<Entry<K>>,
     births: Arena<Birth>,
     index: Index,
     hasher: Hasher,
-    shards: Vec<Shard>,
-    /// Chunks never used so far begin here.
-    next_chunk: u32,
-    /// Chunks that a shard gave back.
-    spare: Vec<u32>,
+    /// Entry numbers by shard; an entry's place in its list is in its record of birth.
+    shards: Vec<Vec<u32>>,
+    /// Entries never used so far begin here.
+    next: u32,
+    /// Entries that flows have left.
+    free: Vec<u32>,
 }
 
 impl<K: Key> Table<K> {
     /// A table for at most `capacity` flows, which costs memory only as it fills.
     pub fn new(capacity: u32, hasher: Hasher) -> io::Result<Self> {
-        // Every shard may hold one chunk that is not full.
-        let slots = capacity as usize + SHARDS * CHUNK as usize;
+        // Quotas sum to the capacity, but a shard whose quota has just shrunk keeps its flows until it opens another.
+        let slots = capacity as usize + capacity as usize / 2 + SHARDS;
         Ok(Self {
             entries: Arena::new(slots)?,
             births: Arena::new(slots)?,
             index: Index::with_capacity(4_096)?,
             hasher,
-            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            next_chunk: 0,
-            spare: Vec::new(),
+            shards: vec![Vec::new(); SHARDS],
+            next: 0,
+            free: Vec::new(),
         })
     }
 
@@ -103,46 +98,41 @@ impl<K: Key> Table<K> {
         self.index.find(hash, |i| self.entries.at(i as usize).key == *key)
     }
 
-    /// Opens a flow that is not in the table; `None` when not even a chunk is left (the caller keeps shards within quotas that
-    /// sum to less than the capacity, so this is a bug or a failed allocation).
+    /// Opens a flow that is not in the table; `None` when no entry is left (the caller keeps shards within quotas that sum to the
+    /// capacity, so this is a bug or a failed allocation).
     pub fn open(&mut self, shard: u8, hash: u64, key: K, birth: Birth) -> Option<Found> {
-        let slot = self.free_slot(shard)?;
-        *self.entries.at_mut(slot as usize) = Entry { key, hot: Hot { flags: flag::LIVE, ..Hot::default() } };
-        *self.births.at_mut(slot as usize) = birth;
-        let (entries, hasher) = (&self.entries, self.hasher);
-        if self.index.insert(hash, slot, |i| entries.at(i as usize).key.hash(&hasher)).is_err() {
-            self.entries.at_mut(slot as usize).hot.flags = 0;
-            self.shards[usize::from(shard)].free.push(slot);
-            return None;
-        }
-        Some(slot)
-    }
-
-    fn free_slot(&mut self, shard: u8) -> Option<u32> {
-        let shard = &mut self.shards[usize::from(shard)];
-        if let Some(slot) = shard.free.pop() {
-            return Some(slot);
-        }
-        let chunk = self.spare.pop().or_else(|| {
-            let fits = (self.next_chunk as usize + 1) * CHUNK as usize <= self.entries.capacity();
-            fits.then(|| {
-                self.next_chunk += 1;
-                self.next_chunk - 1
+        let slot = self.free.pop().or_else(|| {
+            let fresh = self.next;
+            ((fresh as usize) < self.entries.capacity()).then(|| {
+                self.next += 1;
+                fresh
             })
         })?;
-        shard.chunks.push(chunk);
-        // The lowest number is taken first, so that walks see flows in the order in which they were opened.
-        shard.free.extend((chunk * CHUNK + 1..(chunk + 1) * CHUNK).rev());
-        Some(chunk * CHUNK)
+        let (entries, hasher) = (&self.entries, self.hasher);
+        if self.index.insert(hash, slot, |i| entries.at(i as usize).key.hash(&hasher)).is_err() {
+            self.free.push(slot);
+            return None;
+        }
+        *self.entries.at_mut(slot as usize) = Entry { key, hot: Hot { flags: flag::LIVE, ..Hot::default() } };
+        let list = &mut self.shards[usize::from(shard)];
+        *self.births.at_mut(slot as usize) = Birth { place: list.len() as u32, ..birth };
+        list.push(slot);
+        Some(slot)
     }
 
     /// Takes a flow out and hands back what was known of it.
     pub fn close(&mut self, shard: u8, at: Found) -> (Entry<K>, Birth) {
         let entry = *self.entries.at(at as usize);
+        let birth = *self.births.at(at as usize);
         self.index.remove(entry.key.hash(&self.hasher), at);
         self.entries.at_mut(at as usize).hot.flags = 0;
-        self.shards[usize::from(shard)].free.push(at);
-        (entry, *self.births.at(at as usize))
+        let list = &mut self.shards[usize::from(shard)];
+        list.swap_remove(birth.place as usize);
+        if let Some(moved) = list.get(birth.place as usize) {
+            self.births.at_mut(*moved as usize).place = birth.place;
+        }
+        self.free.push(at);
+        (entry, birth)
     }
 
     /// Fetches what closing `at` will touch.
@@ -152,18 +142,23 @@ impl<K: Key> Table<K> {
         self.index.prefetch(self.entries.at(at as usize).key.hash(&self.hasher));
     }
 
-    /// A shard without flows gives its chunks back to all.
-    pub fn release_if_empty(&mut self, shard: u8) {
-        let shard = &mut self.shards[usize::from(shard)];
-        if shard.chunks.len() > 1 && shard.free.len() == shard.chunks.len() * CHUNK as usize {
-            self.spare.append(&mut shard.chunks);
-            shard.free.clear();
+    /// A shard that has shrunk gives back the memory of its list.
+    pub fn trim(&mut self, shard: u8) {
+        let list = &mut self.shards[usize::from(shard)];
+        if list.capacity() > 1_024 && list.len() < list.capacity() / 4 {
+            list.shrink_to(list.len() * 2);
         }
     }
 
-    /// The entry numbers of a shard, free ones included, in memory order of its chunks.
+    /// The entry numbers of a shard's flows.
     pub fn slots(&self, shard: u8) -> impl Iterator<Item = Found> + use<'_, K> {
-        self.shards[usize::from(shard)].chunks.iter().flat_map(|c| c * CHUNK..(c + 1) * CHUNK)
+        let list = &self.shards[usize::from(shard)];
+        list.iter().enumerate().map(|(i, at)| {
+            if let Some(ahead) = list.get(i + WALK_AHEAD) {
+                self.entries.prefetch(*ahead as usize);
+            }
+            *at
+        })
     }
 
     /// Key and hot part.
@@ -204,6 +199,7 @@ mod tests {
         assert_eq!((entry.hot.bytes, birth.number), ([60, 0], 42));
         assert_eq!(t.find(hash, &key(7)), None);
         assert_eq!(t.open(3, hash, key(7), Birth::default()), Some(at));
+        assert_eq!(t.slots(3).collect::<Vec<_>>(), [at]);
     }
 
     #[test]
@@ -219,6 +215,27 @@ mod tests {
         let live: usize =
             (0..=255u8).map(|s| t.slots(s).filter(|i| t.entry(*i).hot.has(flag::LIVE)).count()).sum();
         assert_eq!(live, 20_000);
+    }
+
+    #[test]
+    fn places_that_one_shard_has_left_serve_another() {
+        let mut t = Table::<Key4>::new(1_000, Hasher::with_seed(9)).expect("memory");
+        let mut open = Vec::new();
+        for n in 0..20_000u32 {
+            let shard = (n / 900 % 256) as u8;
+            let hash = t.hash(&key(n));
+            open.push((shard, t.open(shard, hash, key(n), Birth::default()).expect("a place")));
+            if open.len() == 900 {
+                // All but every seventh of the shard end, in an order of their own.
+                let (stay, go): (Vec<_>, Vec<_>) = open.drain(..).enumerate().partition(|(i, _)| i % 97 == 0);
+                go.iter().rev().for_each(|(_, (shard, at))| drop(t.close(*shard, *at)));
+                for (_, (shard, at)) in stay {
+                    assert!(t.slots(shard).any(|s| s == at));
+                    t.close(shard, at);
+                }
+                t.trim(shard);
+            }
+        }
     }
 
     #[test]

@@ -410,6 +410,7 @@ impl Core {
             layer: unit.layer,
             icmp: [p.icmp_type, p.icmp_code],
             isn: p.seq.wrapping_add(1),
+            place: 0,
             isn_known: p.proto == proto::TCP && p.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN,
         };
         self.counters.received += 1;
@@ -592,7 +593,7 @@ impl Core {
             }
             self.end(table, shard, *at, *end);
         }
-        table.release_if_empty(shard);
+        table.trim(shard);
     }
 
     fn end_all<K: Key>(&mut self, table: &mut Table<K>, shard: u8, end: End) {
