@@ -173,8 +173,7 @@ impl Flood {
             let region = Region::from(bytes);
             let bytes = region.bytes();
             let len = bytes.len() as u32;
-            let frame =
-                Frame { at: 0, caplen: len, wirelen: len, ts_ns, number, dlt: 1, iface: 0, input: 0 };
+            let frame = Frame { at: 0, caplen: len, wirelen: len, ts_ns, number, dlt: 1, iface: 0, input: 0 };
             lanes[0].region = region.clone();
             splitter.frame(&frame, bytes, &mut lanes, |lanes, tick, block| {
                 worker.packets(&lanes[0]);
@@ -218,7 +217,10 @@ fn session() -> Vec<Vec<u8>> {
 
 /// A frame of a flood every microsecond, and among them the frames of a session that goes on all the while: a third of it before
 /// the flood.
-fn among<'a>(flood: impl Iterator<Item = Vec<u8>> + 'a, frames: u64) -> impl Iterator<Item = (i64, Vec<u8>)> + 'a {
+fn among<'a>(
+    flood: impl Iterator<Item = Vec<u8>> + 'a,
+    frames: u64,
+) -> impl Iterator<Item = (i64, Vec<u8>)> + 'a {
     let mut session = session();
     let later = session.split_off(session.len() / 3);
     let every = frames / later.len() as u64;
@@ -344,13 +346,22 @@ fn names_learned_from_answers_stay_within_their_memory() {
         let port = 1_024 + (n % 60_000) as u16;
         let name = format!("a-rather-long-name-{n:08}.of-somebody.example");
         let addr = IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + n));
-        let ask = frame::udp(Ip { id: n as u16 | 1, ..Ip::new(client, server) }, [port, 53], &dns_question(n as u16, &name));
-        let tell = frame::udp(Ip { id: n as u16 | 1, ..Ip::new(server, client) }, [53, port], &dns_answer(n as u16, &name, addr));
+        let ask = frame::udp(
+            Ip { id: n as u16 | 1, ..Ip::new(client, server) },
+            [port, 53],
+            &dns_question(n as u16, &name),
+        );
+        let tell = frame::udp(
+            Ip { id: n as u16 | 1, ..Ip::new(server, client) },
+            [53, port],
+            &dns_answer(n as u16, &name, addr),
+        );
         [ask, tell].map(|p| frame::ethernet(&[], &p))
     });
     let a = Flood::default().run(among(flood, 300_000));
     survived(&a);
-    let of = |n: u32| a.reducer.names().of(IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + n)), START_NS).is_some();
+    let of =
+        |n: u32| a.reducer.names().of(IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + n)), START_NS).is_some();
     assert!(of(149_999) && !of(0), "the latest names are kept, the first are forgotten");
     assert!(a.heap < 64 * MIB, "{} MiB", a.heap / MIB);
 }
@@ -379,7 +390,11 @@ fn a_hundred_thousand_hosts_stay_within_the_bound_and_the_one_that_matters_is_ke
     assert!(a.heap < 160 * MIB, "{} MiB", a.heap / MIB);
     let tally = a.reducer.ledger().tally();
     let rest = tally.coalesced + tally.over_lines + tally.over_findings + tally.over_hosts;
-    assert_eq!(tally.offered, tally.applied + rest, "evidence of hosts that made way is still counted: {tally:?}");
+    assert_eq!(
+        tally.offered,
+        tally.applied + rest,
+        "evidence of hosts that made way is still counted: {tally:?}"
+    );
 }
 
 #[test]
@@ -402,7 +417,12 @@ fn one_host_with_many_peers_stays_within_its_bound() {
     survived(&a);
     let records: Vec<HostRecord> = a.reducer.ledger().records().collect();
     let host = records.iter().find(|r| r.host == frame::ip("192.168.178.149")).expect("a record");
-    assert!(host.findings.len() <= 256 && host.egress.len() <= 256, "{} findings, {} peers", host.findings.len(), host.egress.len());
+    assert!(
+        host.findings.len() <= 256 && host.egress.len() <= 256,
+        "{} findings, {} peers",
+        host.findings.len(),
+        host.egress.len()
+    );
     assert!(a.reducer.ledger().findings_dropped > 29_000);
     assert!(a.heap < 40 * MIB, "{} MiB", a.heap / MIB);
 }
@@ -427,7 +447,16 @@ impl Rounds {
             let len = f.bytes.len() as u32;
             let at = bytes.len();
             bytes.extend_from_slice(&f.bytes);
-            frames.push(Frame { at, caplen: len, wirelen: len, ts_ns: f.ts_ns, number, dlt: 1, iface: 0, input: 0 });
+            frames.push(Frame {
+                at,
+                caplen: len,
+                wirelen: len,
+                ts_ns: f.ts_ns,
+                number,
+                dlt: 1,
+                iface: 0,
+                input: 0,
+            });
         }
         let repeated = frames.split_off(first);
         let span_ns = repeated.last().map_or(1, |l| l.ts_ns - repeated[0].ts_ns) + 2_000_000;
@@ -534,7 +563,10 @@ fn an_elephant_allocates_per_second_and_never_per_packet() {
         let (packets, allocations, seconds) = second_half(&c, first, 40, &Setup::default());
         let bound = (seconds + 1.0) * ALLOCATIONS_A_TICK + ALLOCATIONS_OF_SIGHTINGS;
         assert!(packets >= 60_000);
-        assert!((allocations as f64) <= bound, "{allocations} allocations for {packets} packets in {seconds} s");
+        assert!(
+            (allocations as f64) <= bound,
+            "{allocations} allocations for {packets} packets in {seconds} s"
+        );
     }
 }
 
@@ -595,5 +627,9 @@ fn flows_that_come_and_go_allocate_less_than_once_a_flow() {
     let setup = Setup { types: "alert,host,stats".parse().expect("types"), ..Setup::default() };
     let (packets, allocations, seconds) = second_half(&c, 0, 8, &setup);
     let bound = seconds * ALLOCATIONS_A_TICK + packets as f64 / 4.0 * 0.25;
-    assert!((allocations as f64) <= bound, "{allocations} allocations for {} flows in {seconds} s", packets / 4);
+    assert!(
+        (allocations as f64) <= bound,
+        "{allocations} allocations for {} flows in {seconds} s",
+        packets / 4
+    );
 }

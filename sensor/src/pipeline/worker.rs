@@ -201,7 +201,7 @@ impl Worker {
     /// Ends the least valuable flows of a full shard: torn down, then one-sided, then unlabelled ones; the longest idle first.
     #[cold]
     fn evict(&mut self, shard: u8) {
-        let mut rows: Vec<(u8, i64, u16, u64, u8, bool, u32)> = Vec::new();
+        let mut rows: Vec<Rank> = Vec::new();
         rank(&self.v4, &self.core, shard, false, &mut rows);
         rank(&self.v6, &self.core, shard, true, &mut rows);
         let quota = self.core.quotas.of(shard);
@@ -212,11 +212,16 @@ impl Worker {
             rows.truncate(count);
         }
         rows.sort_unstable();
-        for (.., v6, at) in rows {
-            if v6 {
-                self.core.end(&mut self.v6, shard, at, End::Evicted);
+        for (i, row) in rows.iter().enumerate() {
+            match rows.get(i + CLOSE_AHEAD) {
+                Some(ahead) if ahead.v6 => self.v6.prefetch_close(ahead.at),
+                Some(ahead) => self.v4.prefetch_close(ahead.at),
+                None => {}
+            }
+            if row.v6 {
+                self.core.end(&mut self.v6, shard, row.at, End::Evicted);
             } else {
-                self.core.end(&mut self.v4, shard, at, End::Evicted);
+                self.core.end(&mut self.v4, shard, row.at, End::Evicted);
             }
         }
     }
@@ -272,18 +277,20 @@ fn key6(p: &Packet, src: [u8; 16], dst: [u8; 16]) -> (Key6, Orientation) {
     Key6::of(src, p.src_port, dst, p.dst_port, p.proto, p.domain)
 }
 
-fn rank<K: Key>(
-    table: &Table<K>,
-    core: &Core,
-    shard: u8,
+/// How much a flow is worth keeping: the smallest goes first. The order is the same in every run: flows of a shard are listed in an
+/// order that only the shard's own history makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    value: u8,
+    last_ns: i64,
     v6: bool,
-    rows: &mut Vec<(u8, i64, u16, u64, u8, bool, u32)>,
-) {
-    for at in table.slots(shard) {
+    listed: u32,
+    at: u32,
+}
+
+fn rank<K: Key>(table: &Table<K>, core: &Core, shard: u8, v6: bool, rows: &mut Vec<Rank>) {
+    for (listed, at) in (0..).zip(table.slots(shard)) {
         let hot = &table.entry(at).hot;
-        if !hot.has(flag::LIVE) {
-            continue;
-        }
         let labelled = hot.has(flag::VERDICT)
             && core
                 .verdicts
@@ -296,8 +303,7 @@ fn rank<K: Key>(
             (_, true, false) => 2,
             (_, _, true) => 3,
         };
-        let birth = table.birth(at);
-        rows.push((value, hot.last_ns, birth.input, birth.number, birth.layer, v6, at));
+        rows.push(Rank { value, last_ns: hot.last_ns, v6, listed, at });
     }
 }
 
@@ -573,9 +579,6 @@ impl Core {
             .filter_map(|at| {
                 let entry = table.entry(at);
                 let hot = &entry.hot;
-                if !hot.has(flag::LIVE) {
-                    return None;
-                }
                 let both = hot.has(flag::DATA_A | flag::DATA_B) || hot.has(flag::SYN_ACK);
                 let (seconds, end) = match (hot.has(flag::CLOSED), entry.key.proto() == proto::TCP, both) {
                     (true, ..) => (t.closed, End::Closed),
@@ -597,9 +600,12 @@ impl Core {
     }
 
     fn end_all<K: Key>(&mut self, table: &mut Table<K>, shard: u8, end: End) {
-        let live: Vec<u32> = table.slots(shard).filter(|at| table.entry(*at).hot.has(flag::LIVE)).collect();
-        for at in live {
-            self.end(table, shard, at, end);
+        let live: Vec<u32> = table.slots(shard).collect();
+        for (i, at) in live.iter().enumerate() {
+            if let Some(ahead) = live.get(i + CLOSE_AHEAD) {
+                table.prefetch_close(*ahead);
+            }
+            self.end(table, shard, *at, end);
         }
     }
 
