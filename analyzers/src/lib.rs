@@ -32,6 +32,7 @@ mod out;
 pub mod pieces;
 pub mod quic_initial;
 mod reader;
+pub mod shape;
 pub mod tls_handshake;
 pub mod tls_record;
 
