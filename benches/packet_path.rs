@@ -47,7 +47,7 @@ fn frames(workload: Workload, packets: u64) -> Vec<Vec<u8>> {
 type Seen = ([u8; 4], [u8; 4], u16, u16, usize);
 
 fn ours(decoder: &mut Decoder, decoded: &mut Decoded, frame: &[u8]) -> Option<Seen> {
-    decoder.decode(Link::Ethernet, frame, frame.len() as u32, 0, decoded);
+    let _ = decoder.decode(Link::Ethernet, frame, frame.len() as u32, 0, decoded);
     let packet = decoded.packets.first()?;
     let Addrs::V4 { src, dst } = packet.addrs else { return None };
     Some((src, dst, packet.src_port, packet.dst_port, packet.payload_len as usize))
@@ -171,7 +171,7 @@ fn handshakes() -> Vec<[Vec<u8>; 2]> {
     let (mut decoder, mut decoded) = (Decoder::default(), Decoded::default());
     let mut payload = |packet: usize, connection: usize| {
         let frame = &frames[packet * CONNECTIONS + connection];
-        decoder.decode(Link::Ethernet, frame, frame.len() as u32, 0, &mut decoded);
+        let _ = decoder.decode(Link::Ethernet, frame, frame.len() as u32, 0, &mut decoded);
         decoder.bytes(frame, &decoded.packets[0]).to_vec()
     };
     (0..HANDSHAKES).map(|c| [payload(HANDSHAKE - 2, c), payload(HANDSHAKE - 1, c)]).collect()

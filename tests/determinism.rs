@@ -162,7 +162,7 @@ fn a_random_hash_seed_changes_nothing() {
 fn several_files_are_one_timeline_for_any_number_of_workers() {
     let dir = tempfile::tempdir().expect("a directory");
     let whole = mixed(Mix { seed: 3, packets: 6_000, at_once: 100, hosts: 30, step_ns: 1_000_000 });
-    let mut parts = vec![Capture::default(), Capture::default(), Capture::default()];
+    let mut parts = [Capture::default(), Capture::default(), Capture::default()];
     for (n, f) in whole.frames.iter().enumerate() {
         parts[n % 3].frames.push(f.clone());
     }

@@ -107,10 +107,13 @@ fn pairs(path: &Path) -> Vec<Vec<[(IpAddr, u16); 2]>> {
     all
 }
 
+/// Sender and receiver of a packet.
+type Ends = [(IpAddr, u16); 2];
+
 /// Every packet number in evidence is that of a frame of its flow, or of a flow between host and peer. Returns how many.
-fn packets_are_theirs(r: &Records, frames: &[Vec<[(IpAddr, u16); 2]>], what: &str) -> usize {
+fn packets_are_theirs(r: &Records, frames: &[Vec<Ends>], what: &str) -> usize {
     let mut checked = 0;
-    let holds = |packet: &Value, fits: &dyn Fn(&[(IpAddr, u16); 2]) -> bool| {
+    let holds = |packet: &Value, fits: &dyn Fn(&Ends) -> bool| {
         frames.get(number(packet) as usize).is_some_and(|f| f.iter().any(fits))
     };
     for f in r.flows() {

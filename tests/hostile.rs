@@ -49,7 +49,7 @@ fn spoil(capture: &Capture, dice: &mut Dice, one_in: u64) -> Capture {
                 2 => f.wirelen = dice.roll() as u32,
                 3 => f.ts_ns = dice.roll() as i64,
                 4 if at < other.len() => {
-                    f.bytes.splice(at.min(f.bytes.len()).., other[at..].to_vec()).for_each(drop)
+                    f.bytes.splice(at.min(f.bytes.len()).., other[at..].to_vec()).for_each(drop);
                 }
                 5 => f.bytes.get_mut(at).into_iter().for_each(|b| *b ^= 1 << dice.below(8)),
                 // Most of a header is within the first eighty bytes.

@@ -41,9 +41,12 @@ fn the_same_content_has_its_label_on_any_port_and_over_both_families() {
     assert!(covered >= 2, "no analyzer was tested");
 }
 
+/// Payload number n.
+type Content = fn(u64) -> Vec<u8>;
+
 #[test]
 fn arbitrary_content_on_a_noted_port_has_no_label() {
-    let kinds: [(&str, fn(u64) -> Vec<u8>); 8] = [
+    let kinds: [(&str, Content); 8] = [
         ("noise", |n| noise(n, 20 + (n as usize * 37) % 1_300)),
         // The sizes of WireGuard's handshake messages.
         ("148 bytes of noise", |n| noise(n, 148)),

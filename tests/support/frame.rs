@@ -54,7 +54,7 @@ impl Ip {
                 let mut p = vec![0x45, 0];
                 p.extend(len16(20 + payload.len()));
                 p.extend(self.id.to_be_bytes());
-                p.extend((offset / 8 | u16::from(more) << 13).to_be_bytes());
+                p.extend(((offset / 8) | (u16::from(more) << 13)).to_be_bytes());
                 p.extend([self.ttl, proto, 0, 0]);
                 p.extend(src.octets());
                 p.extend(dst.octets());

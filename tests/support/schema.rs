@@ -205,9 +205,9 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 enum Node {
     Any,
     Class { chars: Vec<(char, char)>, negated: bool },
-    Sequence(Vec<Node>),
-    Either(Vec<Node>),
-    Repeat { node: Box<Node>, min: usize, max: usize },
+    Sequence(Vec<Self>),
+    Either(Vec<Self>),
+    Repeat { node: Box<Self>, min: usize, max: usize },
 }
 
 fn alternatives(p: &[char], mut at: usize) -> (Node, usize) {

@@ -78,7 +78,7 @@ fn pair(dice: &mut Dice, hosts: u64) -> (IpAddr, IpAddr) {
         let v6 = |net: u128, n: u32| IpAddr::V6(Ipv6Addr::from_bits(net << 112 | u128::from(n)));
         (v6(0xfd00, host), v6(0x2a01, server + 1))
     } else {
-        let net = if server % 2 == 0 { [194, 33, 44] } else { [203, 0, 113] };
+        let net = if server.is_multiple_of(2) { [194, 33, 44] } else { [203, 0, 113] };
         (
             IpAddr::V4(Ipv4Addr::from_bits(0xC0A8_0000 | host & 0xffff)),
             IpAddr::V4(Ipv4Addr::new(net[0], net[1], net[2], server as u8)),
