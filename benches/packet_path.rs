@@ -196,7 +196,8 @@ fn inspect(c: &mut Criterion) {
         }
         inspector.end(slot, |_| {})
     };
-    assert!(verdict(&handshakes[7]).labels.iter().any(|label| label == "tls"));
+    let tls = verdict(&handshakes[7]).facts.tls.expect("ClientHello and ServerHello are whole");
+    assert_eq!(tls.sni.as_deref(), Some("host7.bench.invalid"));
     let mut group = c.benchmark_group("inspection");
     group.throughput(Throughput::Elements(HANDSHAKES as u64));
     group.bench_function("TLS 1.3 handshakes", |b| {

@@ -4,6 +4,7 @@ In: a seeded random generator. Out: public addresses from prefixes that real net
 addresses and MAC addresses. Every address lives only inside the recorder's own network namespaces.
 The prefixes were checked against a 2026-06 routing table (origin AS in the comments).
 """
+
 import ipaddress
 
 # Each pool: (network, what a who-is would say). A /24 is drawn inside the network, then a host inside the /24.
@@ -61,7 +62,7 @@ SITES = {
     "teams.microsoft.com": ("52.113.194.132", "origin"),
 }
 # 2001:db8 would be ignored as documentation space by any intelligence source, so real ones again.
-PREFIX6 = {"hosting": "2a01:4f8:c2c", "home": "2601:646:9d00", "business": "2600:1404", "foreign_home": "2408:8207"}
+PREFIX6 = {"hosting": "2a01:4f8:c2c", "home": "2601:646:9d00", "business": "2600:1700", "foreign_home": "2408:8207"}
 SITES6 = {
     "en.wikipedia.org": "2620:0:861:ed1a::1",
     "www.kernel.org": "2604:1380:4641:c500::1",
@@ -71,9 +72,9 @@ SITES6 = {
 # First three octets as registered to the maker.
 MAKERS = {
     "laptop": ["f8:b1:56", "38:f3:ab", "74:5d:22"],  # Dell, LCFC (Lenovo)
-    "pc": ["00:1b:fc", "00:13:20", "00:19:e3"],      # ASUSTek, Intel, Apple
+    "pc": ["00:1b:fc", "00:13:20", "00:19:e3"],  # ASUSTek, Intel, Apple
     "gateway": ["00:14:6c", "00:0b:06", "00:19:e0"],  # Netgear, ARRIS, TP-Link
-    "server": ["00:15:c5", "00:12:1e"],              # Dell, Juniper
+    "server": ["00:15:c5", "00:12:1e"],  # Dell, Juniper
 }
 LAN_PREFIXES = ["192.168.1", "192.168.0", "192.168.86", "10.0.0", "192.168.50", "192.168.178", "172.16.4"]
 
@@ -96,7 +97,11 @@ class AddressPlan:
             if slash24 not in self._slash24:
                 self._slash24.add(slash24)
                 host = self._rng.randrange(11, 250)
-                return str(ipaddress.ip_address((slash24 << 8) + host)), str(ipaddress.ip_address((slash24 << 8) + 1)), owner
+                return (
+                    str(ipaddress.ip_address((slash24 << 8) + host)),
+                    str(ipaddress.ip_address((slash24 << 8) + 1)),
+                    owner,
+                )
 
     def lan(self):
         """First three octets of a private /24."""

@@ -2,8 +2,10 @@
 
     call.py offer|answer FOLDER SECONDS SEED
 
-In: a folder through which the two sides exchange their session descriptions. Out: the call's packets. Runs under the Python that `setup` made.
+In: a folder through which the two sides exchange their session descriptions. Out: the call's packets. Runs under the
+Python that `setup` made.
 """
+
 import asyncio
 import pathlib
 import random
@@ -27,7 +29,7 @@ class MovingBar(VideoStreamTrack):
         frame = av.VideoFrame(WIDTH, HEIGHT, "yuv420p")
         row = bytearray(b"\x50" * WIDTH)
         at = (time // 6000) % (WIDTH - 8)
-        row[at:at + 8] = b"\xd0" * 8
+        row[at : at + 8] = b"\xd0" * 8
         for index, plane in enumerate(frame.planes):
             line = bytes(row) if index == 0 else b"\x80" * (WIDTH // 2)
             padded = line + b"\0" * (plane.line_size - len(line))

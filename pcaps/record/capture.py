@@ -3,6 +3,7 @@
 In: a node and one of its interfaces, or a classic pcap file. Out: a pcap file with whole frames and microsecond times; a
 list of `Flow`, one for each 5-tuple, opener first.
 """
+
 import dataclasses
 import ipaddress
 import signal
@@ -22,7 +23,10 @@ class Recorder:
 
     def __init__(self, node, interface, path):
         self.node, self.path = node, path
-        self._process = node.spawn(["tcpdump", "-Z", "root", "-i", interface, "-s", "0", "-B", "8192", "-U", "-n", "-w", path], f"tcpdump-{interface}")
+        self._process = node.spawn(
+            ["tcpdump", "-Z", "root", "-i", interface, "-s", "0", "-B", "8192", "-U", "-n", "-w", path],
+            f"tcpdump-{interface}",
+        )
         node.wait_for(lambda: path.exists() and path.stat().st_size >= 24, f"tcpdump on {interface}", 10, self._process)
 
     def finish(self):
@@ -36,6 +40,7 @@ class Recorder:
 @dataclasses.dataclass
 class Flow:
     """Packets of one 5-tuple. `client` is the sender of the SYN, or of the first packet seen."""
+
     proto: str
     client: tuple  # (address, port), port 0 where the protocol has none
     server: tuple
@@ -44,7 +49,7 @@ class Flow:
     packets: int = 0
     bytes: int = 0
     opener: str = "first"  # syn | first
-    opening: bytes = b""   # first payload of the client, at most OPENING_BYTES
+    opening: bytes = b""  # first payload of the client, at most OPENING_BYTES
 
     def endpoint(self, side):
         """The form used in truth files: a.b.c.d:port, [v6]:port, or a bare address."""
@@ -63,8 +68,8 @@ def packets(path):
         raise ValueError(f"{path}: not a classic microsecond pcap (magic {magic.hex()})")
     at = 24
     while at + 16 <= len(data):
-        seconds, micros, captured, original = struct.unpack(order + "IIII", data[at:at + 16])
-        frame = data[at + 16:at + 16 + captured]
+        seconds, micros, captured, original = struct.unpack(order + "IIII", data[at : at + 16])
+        frame = data[at + 16 : at + 16 + captured]
         if len(frame) < captured:
             raise ValueError(f"{path}: ends inside a packet")
         yield seconds + micros / 1e6, frame, original
@@ -116,7 +121,7 @@ def _parse(frame, fragments):
                 fragment_key = (bytes(source), bytes(destination), body[4:8])
                 number, body = body[0], body[8:]
             else:
-                number, body = body[0], body[(body[1] + 1) * 8:]
+                number, body = body[0], body[(body[1] + 1) * 8 :]
     else:
         return None
     proto = PROTOCOLS.get(number, str(number))
@@ -131,7 +136,7 @@ def _parse(frame, fragments):
     flags, payload = 0, b""
     if offset == 0:
         flags = body[13] if proto == "tcp" else 0
-        payload = body[(body[12] >> 4) * 4:] if proto == "tcp" else body[8:]
+        payload = body[(body[12] >> 4) * 4 :] if proto == "tcp" else body[8:]
     return _Packet(proto, (source, ports[0]), (destination, ports[1]), flags, payload)
 
 
@@ -149,7 +154,9 @@ def flows(path):
         if flow.opener != "syn" and packet.tcp_flags & SYN:
             flow.opener = "syn"
             answers = bool(packet.tcp_flags & ACK)
-            flow.client, flow.server = (packet.destination, packet.source) if answers else (packet.source, packet.destination)
+            flow.client, flow.server = (
+                (packet.destination, packet.source) if answers else (packet.source, packet.destination)
+            )
         if packet.source == flow.client and len(flow.opening) < OPENING_BYTES:
             flow.opening += packet.payload
         flow.packets += 1

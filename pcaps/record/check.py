@@ -6,6 +6,7 @@ code 1 if anything disagrees. Checked: every flow of the capture is listed once 
 opener is the sender of the SYN, counts, addresses have roles, no frame is longer than Ethernet allows, times run forward,
 findings and labels are ones that exist, sizes stay within the limits.
 """
+
 import argparse
 import pathlib
 import sys
@@ -14,8 +15,23 @@ import tomllib
 import capture
 
 HERE = pathlib.Path(__file__).resolve().parent
-FINDINGS = {"remote_control", "remote_control_suspicious_origin", "remote_control_unknown_tool", "relay", "operator_distance", "ip_kvm", "egress_vpn", "egress_proxy", "egress_tor",
-            "egress_vps", "tunnel_covert", "tunnel_unknown", "inbound_suspicious_origin", "inbound_proxied", "laptop_farm"}
+FINDINGS = {
+    "remote_control",
+    "remote_control_suspicious_origin",
+    "remote_control_unknown_tool",
+    "relay",
+    "operator_distance",
+    "ip_kvm",
+    "egress_vpn",
+    "egress_proxy",
+    "egress_tor",
+    "egress_vps",
+    "tunnel_covert",
+    "tunnel_unknown",
+    "inbound_suspicious_origin",
+    "inbound_proxied",
+    "laptop_farm",
+}
 REQUIRED = {"description": str, "recorded": str, "programs": list, "seed": int, "point": str}
 FRAME_MAX = 1514
 ONE_CAPTURE_MAX = 900_000
@@ -85,7 +101,10 @@ def main():
         found = list(problems(pcap, truth_path)) if truth_path.exists() else ["no truth file"]
         total += pcap.stat().st_size
         bad += bool(found)
-        print(f"{'FAIL' if found else 'ok  '}  {pcap.name:36} {pcap.stat().st_size // 1000:5} kB" + "".join(f"\n      {p}" for p in found[:12]))
+        print(
+            f"{'FAIL' if found else 'ok  '}  {pcap.name:36} {pcap.stat().st_size // 1000:5} kB"
+            + "".join(f"\n      {p}" for p in found[:12])
+        )
     if total > ALL_CAPTURES_MAX:
         bad += 1
         print(f"FAIL  all captures together: {total} bytes, more than {ALL_CAPTURES_MAX}")

@@ -2,8 +2,10 @@
 
     h3_fetch.py HOST ROOT_CERTIFICATE PATH…
 
-In: a server name and paths. Out: the number of bytes of each answer, on standard output. Runs under the Python that `setup` made.
+In: a server name and paths. Out: the number of bytes of each answer, on standard output. Runs under the Python that
+`setup` made.
 """
+
 import asyncio
 import sys
 
@@ -39,7 +41,17 @@ class Http3Client(QuicConnectionProtocol):
         stream = self._quic.get_next_available_stream_id()
         self._received[stream], self._done[stream] = 0, asyncio.get_running_loop().create_future()
         done = self._done[stream]
-        self._http.send_headers(stream, [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", host.encode()), (b":path", path.encode()), (b"user-agent", b"h3_fetch")], end_stream=True)
+        self._http.send_headers(
+            stream,
+            [
+                (b":method", b"GET"),
+                (b":scheme", b"https"),
+                (b":authority", host.encode()),
+                (b":path", path.encode()),
+                (b"user-agent", b"h3_fetch"),
+            ],
+            end_stream=True,
+        )
         self.transmit()
         return await done
 

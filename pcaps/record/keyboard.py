@@ -3,6 +3,7 @@
 In: `key_down KEYSYM`, `key_up KEYSYM`, `pointer X Y`, `button_down N`, `button_up N`. Out: the same events on the display
 named by DISPLAY, through the XTEST extension; "ready" once connected. Runs inside the node that has the display.
 """
+
 import ctypes
 import sys
 

@@ -4,31 +4,90 @@ In: a seeded random generator. Out: timed input events. The timing model: log-no
 shorter when the hands alternate, pauses before words and lines, slips that are corrected, keys held 60–130 ms so that the
 next key often goes down before the last one is up; pointer paths with the bell-shaped speed of a human reach.
 """
+
 import dataclasses
 import math
 import subprocess
 
-FIRST_NAMES = ["Anna", "Marek", "Priya", "Daniel", "Lucia", "Tom", "Ingrid", "Samuel", "Mei", "Oscar", "Helen", "Victor"]
-LAST_NAMES = ["Kowalski", "Berg", "Sharma", "Whitman", "Ortega", "Larsen", "Fischer", "Osei", "Tan", "Novak", "Price", "Dahl"]
+FIRST_NAMES = [
+    "Anna",
+    "Marek",
+    "Priya",
+    "Daniel",
+    "Lucia",
+    "Tom",
+    "Ingrid",
+    "Samuel",
+    "Mei",
+    "Oscar",
+    "Helen",
+    "Victor",
+]
+LAST_NAMES = [
+    "Kowalski",
+    "Berg",
+    "Sharma",
+    "Whitman",
+    "Ortega",
+    "Larsen",
+    "Fischer",
+    "Osei",
+    "Tan",
+    "Novak",
+    "Price",
+    "Dahl",
+]
 LEFT_HAND = set("qwertasdfgzxcvb12345")
 SHIFTED = dict(zip('~!@#$%^&*()_+{}|:"<>?', "`1234567890-=[]\\;',./"))
-KEYSYMS = {" ": "space", "\n": "Return", "\b": "BackSpace", "\t": "Tab", "-": "minus", "/": "slash", ".": "period", ",": "comma", ";": "semicolon", "'": "apostrophe",
-           "=": "equal", "[": "bracketleft", "]": "bracketright", "\\": "backslash", "`": "grave"}
+KEYSYMS = {
+    " ": "space",
+    "\n": "Return",
+    "\b": "BackSpace",
+    "\t": "Tab",
+    "-": "minus",
+    "/": "slash",
+    ".": "period",
+    ",": "comma",
+    ";": "semicolon",
+    "'": "apostrophe",
+    "=": "equal",
+    "[": "bracketleft",
+    "]": "bracketright",
+    "\\": "backslash",
+    "`": "grave",
+}
 POINTER_HZ = 60
-WORDS = ["invoice", "orders", "payments", "ledger", "shipping", "catalog", "refund", "billing", "inventory", "pricing", "customer", "export"]
+WORDS = [
+    "invoice",
+    "orders",
+    "payments",
+    "ledger",
+    "shipping",
+    "catalog",
+    "refund",
+    "billing",
+    "inventory",
+    "pricing",
+    "customer",
+    "export",
+]
+SUBJECTS, ENDS = ["We", "I", "They", "Support"], ["noon", "Friday", "the release", "the review"]
 VERBS = ["fix", "add", "check", "rename", "retry", "validate", "log", "drop", "merge", "cache"]
 
 
 @dataclasses.dataclass
 class Account:
     """A user of a node."""
+
     user: str
     full_name: str
     password: str
 
     def password_hash(self):
         """SHA-512 crypt of the password."""
-        return subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=self.password, text=True, stdout=subprocess.PIPE, check=True).stdout.strip()
+        return subprocess.run(
+            ["openssl", "passwd", "-6", "-stdin"], input=self.password, text=True, stdout=subprocess.PIPE, check=True
+        ).stdout.strip()
 
 
 def draw_account(rng):
@@ -41,6 +100,7 @@ def draw_account(rng):
 @dataclasses.dataclass
 class InputEvent:
     """At `at` seconds from the start: a key or button goes down or up, or the pointer is at x, y."""
+
     at: float
     action: str  # key_down | key_up | pointer | button_down | button_up
     value: object
@@ -52,12 +112,34 @@ def shell_lines(rng, count):
     a, b = rng.choice(WORDS), rng.choice(WORDS)
     ticket = rng.randrange(1200, 9800)
     stock = [
-        "ls -la", "pwd", "date", "uptime", "whoami", "df -h .", "free -m", "ls -l src", "history | tail -n 5",
-        f"cat src/{a}.py", f"head -n 20 src/{b}.py", f"grep -n def src/{a}.py", "grep -rn TODO src", f"wc -l src/*.py", f"tail -n 8 logs/{a}.log",
-        f"echo 'ticket {ticket}: {rng.choice(VERBS)} {a} rows' >> notes.txt", "cat notes.txt", "tail -n 3 notes.txt",
-        f"cp src/{a}.py src/{a}_old.py", f"diff src/{a}.py src/{a}_old.py", f"rm src/{a}_old.py",
-        f"for f in src/*.py; do echo $f; done", f"sed -n '1,12p' src/{b}.py", f"du -sh logs", "env | grep PATH",
-        f"python3 -c 'print({rng.randrange(3, 90)}*{rng.randrange(3, 90)})'", f"find . -name '{a}*'", f"sort logs/{b}.log | uniq -c | head -n 6",
+        "ls -la",
+        "pwd",
+        "date",
+        "uptime",
+        "whoami",
+        "df -h .",
+        "free -m",
+        "ls -l src",
+        "history | tail -n 5",
+        f"cat src/{a}.py",
+        f"head -n 20 src/{b}.py",
+        f"grep -n def src/{a}.py",
+        "grep -rn TODO src",
+        "wc -l src/*.py",
+        f"tail -n 8 logs/{a}.log",
+        f"echo 'ticket {ticket}: {rng.choice(VERBS)} {a} rows' >> notes.txt",
+        "cat notes.txt",
+        "tail -n 3 notes.txt",
+        f"cp src/{a}.py src/{a}_old.py",
+        f"diff src/{a}.py src/{a}_old.py",
+        f"rm src/{a}_old.py",
+        "for f in src/*.py; do echo $f; done",
+        f"sed -n '1,12p' src/{b}.py",
+        "du -sh logs",
+        "env | grep PATH",
+        f"python3 -c 'print({rng.randrange(3, 90)}*{rng.randrange(3, 90)})'",
+        f"find . -name '{a}*'",
+        f"sort logs/{b}.log | uniq -c | head -n 6",
         f"echo {rng.choice(VERBS)} the {b} {a} check in build {ticket}",
     ]
     return [rng.choice(stock) for _ in range(count)]
@@ -65,8 +147,10 @@ def shell_lines(rng, count):
 
 def prose_lines(rng, count):
     """Sentences of a status report."""
-    return [f"{rng.choice(['We', 'I', 'They', 'Support'])} {rng.choice(VERBS)} the {rng.choice(WORDS)} {rng.choice(WORDS)} before {rng.choice(['noon', 'Friday', 'the release', 'the review'])}."
-            for _ in range(count)]
+    return [
+        f"{rng.choice(SUBJECTS)} {rng.choice(VERBS)} the {rng.choice(WORDS)} {rng.choice(WORDS)} before {rng.choice(ENDS)}."
+        for _ in range(count)
+    ]
 
 
 class Person:
@@ -136,10 +220,19 @@ class Person:
         events = []
         for i in range(1, steps + 1):
             s = i / steps
-            eased = s ** 3 * (10 - 15 * s + 6 * s * s)
+            eased = s**3 * (10 - 15 * s + 6 * s * s)
             side = bow * math.sin(math.pi * eased)
             across = (-(y1 - y0) / (distance or 1), (x1 - x0) / (distance or 1))
-            events.append(InputEvent(start + s * duration, "pointer", (round(x0 + (x1 - x0) * eased + across[0] * side), round(y0 + (y1 - y0) * eased + across[1] * side))))
+            events.append(
+                InputEvent(
+                    start + s * duration,
+                    "pointer",
+                    (
+                        round(x0 + (x1 - x0) * eased + across[0] * side),
+                        round(y0 + (y1 - y0) * eased + across[1] * side),
+                    ),
+                )
+            )
         self._pointer = (x1, y1)
         end = start + duration
         if click:

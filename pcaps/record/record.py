@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Records real programs in network namespaces of its own, with ground truth.
 
-    record.py list                               scenarios and what they show
-    record.py setup                              installs the programs the scenarios use
-    record.py run NAME… [--seed N] [--out DIR]   records (as root); DIR is by default the folder above
+record.py list                               scenarios and what they show
+record.py setup                              installs the programs the scenarios use
+record.py run NAME… [--seed N] [--out DIR]   records (as root); DIR is by default the folder above
 """
+
 import argparse
 import importlib
 import os
@@ -59,7 +60,8 @@ def main():
     for name in arguments.names:
         started = time.monotonic()
         try:
-            print(f"ok    {name}: {scene.run(name, arguments.out, arguments.work, arguments.seed)}; took {time.monotonic() - started:.0f} s", flush=True)
+            what = scene.run(name, arguments.out, arguments.work, arguments.seed)
+            print(f"ok    {name}: {what}; took {time.monotonic() - started:.0f} s", flush=True)
         except Exception as error:
             failed += 1
             pathlib.Path(arguments.work, name, "failure.txt").write_text(traceback.format_exc())

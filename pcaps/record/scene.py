@@ -3,6 +3,7 @@
 In: a scenario function and a seed. Out: NAME.pcap and NAME.truth.toml in the output directory. A scenario builds its
 network, starts servers, calls `record`, lets people act, and says what it expects of flows and findings.
 """
+
 import collections
 import dataclasses
 import datetime
@@ -18,10 +19,11 @@ import capture
 import certificates
 import people
 import truth
-from topology import Network, build_delayline
+from link import build_delayline
+from topology import Network
 
 HERE = pathlib.Path(__file__).parent
-LINK_TYPE_ETHERNET_FRAME_MAX = 1514
+FRAME_MAX = 1514
 SETTLE_SECONDS = 0.4
 SCENARIOS = {}
 
@@ -29,6 +31,7 @@ SCENARIOS = {}
 @dataclasses.dataclass
 class Scenario:
     """A registered scenario. `packages` are the Debian packages whose versions go into the truth file."""
+
     name: str
     run: object
     packages: list
@@ -40,11 +43,15 @@ class Scenario:
 
 def scenario(name, packages, point="lan", seed=1, ipv6=False):
     """Registers a function as a scenario; its docstring is the description in the truth file."""
+
     def register(function):
         if name in SCENARIOS:
             raise ValueError(f"two scenarios are called {name}")
-        SCENARIOS[name] = Scenario(name, function, list(packages), point, seed, ipv6, " ".join(function.__doc__.split()))
+        SCENARIOS[name] = Scenario(
+            name, function, list(packages), point, seed, ipv6, " ".join(function.__doc__.split())
+        )
         return function
+
     return register
 
 
@@ -75,7 +82,11 @@ class Scene:
     def person(self, purpose="operator", **habits):
         """A person with hands; the habits go into the truth file."""
         person = people.Person(self.rng(f"hands-{purpose}"), **habits)
-        self.choose(f"{purpose} typing", f"{person.words_per_minute:.0f} words a minute, spread {person.evenness:.2f}, slips {person.slip:.3f}, keys held {person.hold * 1000:.0f} ms")
+        self.choose(
+            f"{purpose} typing",
+            f"{person.words_per_minute:.0f} words a minute, spread {person.evenness:.2f}, slips {person.slip:.3f}, "
+            f"keys held {person.hold * 1000:.0f} ms",
+        )
         return person
 
     def choose(self, what, value):
@@ -97,10 +108,15 @@ class Scene:
         return self.tools / "npm" / "node_modules" / ".bin" / package
 
     def python_program(self, name, *packages):
-        """Command line of a helper script under the Python that `setup` made; versions of its packages go into the truth file."""
+        """Command line of a helper script under the Python that `setup` made. Its packages' versions go into the truth."""
         python = self.tools / "venv" / "bin" / "python"
         for package in packages:
-            version = subprocess.run([python, "-c", f"import importlib.metadata as m; print(m.version('{package}'))"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+            version = subprocess.run(
+                [python, "-c", f"import importlib.metadata as m; print(m.version('{package}'))"],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            ).stdout.strip()
             self.programs.append(f"{package} {version}")
         return [python, self.tool(name)]
 
@@ -144,23 +160,32 @@ class Scene:
         flows = capture.flows(raw)
         if not flows:
             raise RuntimeError("the capture is empty")
-        giants = sum(original > LINK_TYPE_ETHERNET_FRAME_MAX for _, _, original in capture.packets(raw))
+        giants = sum(original > FRAME_MAX for _, _, original in capture.packets(raw))
         if giants:
-            raise RuntimeError(f"{giants} frames longer than {LINK_TYPE_ETHERNET_FRAME_MAX} bytes: segmentation offload is on somewhere")
+            raise RuntimeError(f"{giants} frames longer than {FRAME_MAX} bytes: segmentation offload is on somewhere")
         sites = {address for address, _ in addresses.SITES.values()} | set(addresses.SITES6.values())
         explained = [(flow, truth.explain(flow, self.expectations, sites)) for flow in flows]
         unmet = [e for e in self.expectations if e.label and not any(e is x for _, x in explained)]
         if unmet:
             raise RuntimeError(f"expected flows that are not in the capture: {unmet}")
         self.choices |= {f"link {name}": text for name, text in self.network.links.items()}
-        self.choices |= {f"congestion control {name}": cc for name, cc in self.network.congestion.items() if cc != "cubic"}
-        head = {"description": self.scenario.description, "recorded": datetime.date.today().isoformat(), "programs": self.programs + [package_version(p) for p in self.scenario.packages],
-                "seed": self.seed, "point": self.scenario.point}
+        self.choices |= {
+            f"congestion control {name}": cc for name, cc in self.network.congestion.items() if cc != "cubic"
+        }
+        head = {
+            "description": self.scenario.description,
+            "recorded": datetime.date.today().isoformat(),
+            "programs": self.programs + [package_version(p) for p in self.scenario.packages],
+            "seed": self.seed,
+            "point": self.scenario.point,
+        }
         out = pathlib.Path(out)
         shutil.copy(raw, out / f"{self.scenario.name}.pcap")
-        text = truth.render(head, self.network.roles, self.choices, explained, self.findings, self.events, flows[0].first)
+        start = next(capture.packets(raw))[0]
+        text = truth.render(head, self.network.roles, self.choices, explained, self.findings, self.events, start)
         (out / f"{self.scenario.name}.truth.toml").write_text(text)
-        return f"{sum(f.packets for f in flows)} packets, {raw.stat().st_size // 1000} kB, {max(f.last for f in flows) - flows[0].first:.0f} s, {len(flows)} flows"
+        count, seconds = sum(f.packets for f in flows), max(f.last for f in flows) - flows[0].first
+        return f"{count} packets, {raw.stat().st_size // 1000} kB, {seconds:.0f} s, {len(flows)} flows"
 
     def close(self):
         """Ends everything the scene started."""
@@ -168,8 +193,13 @@ class Scene:
 
 
 def package_version(package):
-    """"xrdp 0.9.21.1": a Debian package and its upstream version."""
-    done = subprocess.run(["dpkg-query", "-W", "-f", "${source:Upstream-Version}", package], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    """A Debian package and its upstream version, as in "xrdp 0.9.21.1"."""
+    done = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${source:Upstream-Version}", package],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     if done.returncode:
         raise RuntimeError(f"{package}: not installed (record.py setup installs it)")
     return f"{package} {done.stdout.strip()}"

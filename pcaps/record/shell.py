@@ -3,6 +3,7 @@
 In: nodes of a `Scene`. Out: a running sshd with one authorised key, the client's command line, files that make the
 commands of `people.shell_lines` print something.
 """
+
 import fcntl
 import os
 import pty
@@ -15,55 +16,76 @@ import certificates
 import people
 
 # An interactive session must not wait for a question that nobody answers.
-CLIENT_OPTIONS = ["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+CLIENT_OPTIONS = "-F none -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+HOST_KEYS = ("ed25519", "ecdsa", "rsa")
 
 
 class SshServer:
     """An sshd on a node, for one account."""
 
-    def __init__(self, scene, node, account, port=22, options="", address="0.0.0.0"):
+    def __init__(self, scene, node, account, port=22, address="0.0.0.0"):
         self.node, self.account, self.port = node, account, port
         keys = scene.directory / f"ssh-{node.name}-{port}"
-        host_keys = [certificates.ssh_key(keys / f"host_{kind}", kind) for kind in ("ed25519", "ecdsa", "rsa")]
         self.user_key = certificates.ssh_key(keys / "user", "ed25519", account.user)
         public = self.user_key.with_suffix(".pub")
         public.chmod(0o644)
-        listen = f"ListenAddress {address}\n" + ("ListenAddress ::\n" if scene.network.ipv6 else "")
-        configuration = keys / "sshd_config"
-        configuration.write_text(f"Port {port}\n{listen}" + "".join(f"HostKey {k}\n" for k in host_keys) +
-                                 f"PidFile none\nUsePAM no\nPasswordAuthentication no\nStrictModes no\nAuthorizedKeysFile {public}\n"
-                                 f"UseDNS no\nSubsystem sftp internal-sftp\nPrintMotd no\nPrintLastLog no\n{options}\n")
-        node.wait_port(port, node.spawn(["/usr/sbin/sshd", "-D", "-e", "-f", configuration], f"sshd-{port}"))
+        configuration = node.configure("sshd_config", f"sshd_config-{port}", port=port, public_key=public)
+        with configuration.open("a") as more:
+            for kind in HOST_KEYS:
+                more.write(f"HostKey {certificates.ssh_key(keys / f'host_{kind}', kind)}\n")
+            more.write(f"ListenAddress {address}\n")
+            if scene.network.ipv6:
+                more.write("ListenAddress ::\n")
+        node.wait_port(port, node.spawn(f"exec /usr/sbin/sshd -D -e -f {configuration}", f"sshd-{port}"))
         furnish_workplace(scene, node, account)
 
     def key_for(self, node, user=None):
         """A copy of the user's private key that a user of another node may read; returns its path there."""
-        path = f"/home/{user}/.ssh/id_ed25519" if user else "/root/.ssh/id_ed25519"
-        node.run(f"mkdir -p -m 0700 $(dirname {path}) && cp {self.user_key} {path} && chmod 0600 {path}" + (f" && chown -R {user}:{user} /home/{user}" if user else ""))
+        home = f"/home/{user}" if user else "/root"
+        path = f"{home}/.ssh/id_ed25519"
+        node.run(f"mkdir -p -m 0700 {home}/.ssh && cp {self.user_key} {path} && chmod 0600 {path}")
+        if user:
+            node.run(f"chown -R {user}:{user} {home}")
         return path
 
     def command(self, node, *options, host=None, port=None, user=None):
         """The client's command line on `node`, as a list."""
         key = self.key_for(node, user)
-        return ["ssh", *CLIENT_OPTIONS, "-i", key, "-p", str(port or self.port), *options, f"{self.account.user}@{host or self.node.address}"]
+        login = f"{self.account.user}@{host or self.node.address}"
+        return ["ssh", *CLIENT_OPTIONS.split(), "-i", key, "-p", str(port or self.port), *options, login]
 
 
 def furnish_workplace(scene, node, account):
     """A project directory with sources, notes and logs in the account's home."""
     rng = scene.rng(f"workplace-{node.name}")
-    home = f"/home/{account.user}"
-    files = {".bashrc": "PS1='\\u@\\h:\\w\\$ '\nexport HISTFILE=\n", ".bash_profile": ". ~/.bashrc\n",
-             "notes.txt": "\n".join(people.prose_lines(rng, 6)) + "\n"}
+    files = {
+        ".bashrc": "PS1='\\u@\\h:\\w\\$ '\nexport HISTFILE=\n",
+        ".bash_profile": ". ~/.bashrc\n",
+        "notes.txt": "\n".join(people.prose_lines(rng, 6)) + "\n",
+    }
     for word in people.WORDS:
-        functions = "\n\n".join(f"def {rng.choice(people.VERBS)}_{rng.choice(people.WORDS)}(rows):\n    # TODO {rng.choice(people.VERBS)} the {rng.choice(people.WORDS)}\n    return [r for r in rows if r.{rng.choice(people.WORDS)} > {rng.randrange(90)}]" for _ in range(rng.randrange(3, 7)))
+        functions = "\n\n".join(_function(rng) for _ in range(rng.randrange(3, 7)))
         files[f"src/{word}.py"] = f'"""{word}"""\n{functions}\n'
-        files[f"logs/{word}.log"] = "\n".join(f"{rng.choice(['INFO', 'INFO', 'WARN', 'ERROR'])} {word} {rng.choice(people.VERBS)} id={rng.randrange(10**6)} took {rng.randrange(2, 900)} ms" for _ in range(rng.randrange(30, 80))) + "\n"
+        files[f"logs/{word}.log"] = "".join(_log_line(rng, word) for _ in range(rng.randrange(30, 80)))
     staging = scene.directory / f"home-{node.name}"
     for name, text in files.items():
         path = staging / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    home = f"/home/{account.user}"
     node.run(f"cp -r {staging}/. {home}/ && chown -R {account.user}:{account.user} {home}")
+
+
+def _function(rng):
+    verb, noun = rng.choice(people.VERBS), rng.choice(people.WORDS)
+    todo = f"{rng.choice(people.VERBS)} the {rng.choice(people.WORDS)}"
+    condition = f"r.{rng.choice(people.WORDS)} > {rng.randrange(90)}"
+    return f"def {verb}_{noun}(rows):\n    # TODO {todo}\n    return [r for r in rows if {condition}]"
+
+
+def _log_line(rng, word):
+    level, verb = rng.choice(["INFO", "INFO", "WARN", "ERROR"]), rng.choice(people.VERBS)
+    return f"{level} {word} {verb} id={rng.randrange(10**6)} took {rng.randrange(2, 900)} ms\n"
 
 
 class Terminal:

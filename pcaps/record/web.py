@@ -3,6 +3,7 @@
 In: nodes of a `Scene`. Out: nginx with one certificate for each site, pages with sub-resources of seeded sizes; page loads
 with curl as a person spaces them.
 """
+
 import threading
 
 import addresses
@@ -17,9 +18,13 @@ def write_pages(directory, rng, largest):
     words = "network engineers read packets while the quick brown fox walks along copper and fibre near a quiet river".split()
     for page in range(PAGES):
         text = " ".join(rng.choice(words) for _ in range(rng.randrange(300, 1400)))
-        (directory / f"p{page}.html").write_text(f"<!doctype html><title>{page}</title><link rel=stylesheet href=/s.css><p>{text}</p>")
+        (directory / f"p{page}.html").write_text(
+            f"<!doctype html><title>{page}</title><link rel=stylesheet href=/s.css><p>{text}</p>"
+        )
         for part in range(PARTS_A_PAGE):
-            (directory / f"p{page}_{part}.bin").write_bytes(rng.randbytes(int(min(largest, rng.lognormvariate(8.6, 1.1)))))
+            (directory / f"p{page}_{part}.bin").write_bytes(
+                rng.randbytes(int(min(largest, rng.lognormvariate(8.6, 1.1))))
+            )
     (directory / "index.html").write_text((directory / "p0.html").read_text())
     (directory / "s.css").write_text("body{font-family:sans-serif}\n" * rng.randrange(20, 90))
     (directory / "poll").write_text('{"unread":%d,"next":30}' % rng.randrange(9))
@@ -28,7 +33,7 @@ def write_pages(directory, rng, largest):
 class Sites:
     """The web sites of the scene, on their two nodes."""
 
-    def __init__(self, scene, groups=("cdn", "origin"), largest_part=40_000, protocols="TLSv1.2 TLSv1.3", http2=True):
+    def __init__(self, scene, groups=("cdn", "origin"), largest_part=40_000):
         self.scene = scene
         rng = scene.rng("sites")
         self.names = [site for site, (_, group) in addresses.SITES.items() if group in groups]
@@ -38,26 +43,18 @@ class Sites:
             node = scene.network.web_node(group)
             servers = []
             for i, site in enumerate(s for s, (_, g) in addresses.SITES.items() if g == group):
-                chain, key = scene.authority.leaf(f"{group}{i}", [site, "www." + site], key=rng.choice(["ec", "rsa"]), organisation=site.split(".")[-2].capitalize())
-                six = "listen [::]:443 ssl; listen [::]:80;" if scene.network.ipv6 else ""
-                servers.append(f"server {{ listen 443 ssl{' http2' if http2 else ''}; listen 80; {six} server_name {site}; ssl_certificate {chain}; ssl_certificate_key {key}; ssl_protocols {protocols}; root {www}; }}")
-            start_nginx(node, servers)
+                kind, owner = rng.choice(["ec", "rsa"]), site.split(".")[-2].capitalize()
+                chain, key = scene.authority.leaf(f"{group}{i}", [site, "www." + site], kind, organisation=owner)
+                listen6 = "listen [::]:443 ssl; listen [::]:80;" if scene.network.ipv6 else ""
+                values = {"listen6": listen6, "name": site, "chain": chain, "key": key, "root": www}
+                servers.append(node.configure("nginx-site.conf", **values).read_text())
+            configuration = node.configure("nginx.conf", servers="".join(servers))
+            process = node.spawn(f"exec nginx -e stderr -c {configuration}", "nginx")
+            node.wait_port(443, process)
 
     def pick(self, rng):
         """One site."""
         return rng.choice(self.names)
-
-
-def start_nginx(node, servers, log="nginx"):
-    """nginx on a node with the given server blocks."""
-    configuration = node.directory / f"{log}.conf"
-    temporary = "".join(f"{kind}_temp_path /tmp/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    configuration.write_text("daemon off; user root; worker_processes 1; pid /run/nginx.pid; error_log stderr;\n"
-                             "events { worker_connections 256; }\n"
-                             f"http {{ access_log off; server_tokens off; default_type application/octet-stream; types {{ text/html html; text/css css; application/json json; }} {temporary}\n" + "\n".join(servers) + "\n}\n")
-    process = node.spawn(["nginx", "-e", "stderr", "-c", configuration], log)
-    node.wait_for(lambda: node.run(["ss", "-ltnH"]).strip(), "nginx listening", 10, process)
-    return process
 
 
 def fetch(scene, node, urls, options=(), user=None):
@@ -73,7 +70,8 @@ def fetch(scene, node, urls, options=(), user=None):
 def load_page(scene, node, site, page, scheme="https", options=()):
     """A page, then its parts; returns whether the page came."""
     status = fetch(scene, node, [f"{scheme}://{site}/p{page}.html"], options)
-    fetch(scene, node, [f"{scheme}://{site}/p{page}_{part}.bin" for part in range(PARTS_A_PAGE)] + [f"{scheme}://{site}/s.css"], options)
+    parts = [f"p{page}_{part}.bin" for part in range(PARTS_A_PAGE)] + ["s.css"]
+    fetch(scene, node, [f"{scheme}://{site}/{part}" for part in parts], options)
     return bool(status) and status[-1] == "200"
 
 

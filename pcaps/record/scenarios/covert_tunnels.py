@@ -1,4 +1,5 @@
 """Covert tunnels: a shell hidden in DNS, in ping, in a WebSocket."""
+
 import people
 import shell
 import tunnel

@@ -1,4 +1,5 @@
-"""Ordinary traffic: web pages, names, IPv6. Nothing in these captures deserves a label of a tunnel or a remote desktop, except the ssh session that says so."""
+"""Ordinary traffic: web pages, names, IPv6. Nothing in these captures deserves a label, except the ssh session that says so."""
+
 import time
 
 import desktop
@@ -9,15 +10,23 @@ from scene import scenario
 
 WEB_PACKAGES = ["curl", "nginx-light", "dnsmasq"]
 # Names of remote-access tools: a look-up alone is not a session.
-TOOL_NAMES = {"relay-4f1a2c.net.anydesk.com": "57.128.101.74", "router7.teamviewer.com": "188.172.198.133", "rs-ny.rustdesk.com": "209.250.254.15"}
-PLAIN_NAMES = ["en.wikipedia.org", "github.com", "www.nytimes.com", "cdn.jsdelivr.net", "outlook.office365.com", "www.kernel.org"]
-ALL_FINDINGS = ["remote_control", "remote_control_suspicious_origin", "remote_control_unknown_tool", "relay", "operator_distance", "ip_kvm", "egress_vpn", "egress_proxy", "egress_tor", "egress_vps",
-                "tunnel_covert", "tunnel_unknown", "inbound_suspicious_origin", "inbound_proxied", "laptop_farm"]
+TOOL_NAMES = {
+    "relay-4f1a2c.net.anydesk.com": "57.128.101.74",
+    "router7.teamviewer.com": "188.172.198.133",
+    "rs-ny.rustdesk.com": "209.250.254.15",
+}
+PLAIN_NAMES = ["en.wikipedia.org", "github.com", "www.nytimes.com", "cdn.jsdelivr.net"]
+PLAIN_NAMES += ["outlook.office365.com", "www.kernel.org"]
+ALL_FINDINGS = """
+    remote_control remote_control_suspicious_origin remote_control_unknown_tool relay operator_distance ip_kvm
+    egress_vpn egress_proxy egress_tor egress_vps tunnel_covert tunnel_unknown inbound_suspicious_origin
+    inbound_proxied laptop_farm""".split()
 
 
 @scenario("web_tls", WEB_PACKAGES + ["chromium"])
 def web_tls(scene):
-    """Web pages over TLS 1.3 and 1.2, HTTP/2 and HTTP/1.1, fetched by curl and by a headless Chromium. Captured at home."""
+    """Web pages over TLS 1.3 and 1.2, HTTP/2 and HTTP/1.1, fetched by curl and by a headless Chromium. Captured at
+    home."""
     home = scene.network.lan("home", {"pc": ("pc", "home PC")})
     pc, rng = home["pc"], scene.rng("browsing")
     sites = web.Sites(scene, largest_part=10_000)
@@ -28,7 +37,7 @@ def web_tls(scene):
         time.sleep(rng.uniform(1, 4))
     web.require(loaded, 4)
     for site in rng.sample(sites.names, 2):
-        shown = pc.run(["timeout", "30", "chromium", "--headless", *desktop.CHROMIUM_QUIET, "--disable-quic", "--user-data-dir=/tmp/chromium", "--timeout=6000", "--dump-dom", f"https://{site}/p{rng.randrange(web.PAGES)}.html"], check=False, timeout=60)
+        shown = desktop.read_in_chromium(pc, f"https://{site}/p{rng.randrange(web.PAGES)}.html")
         web.require("<p>" in shown, 1)
         time.sleep(rng.uniform(1, 3))
     scene.expect_silence(*ALL_FINDINGS)
@@ -50,16 +59,32 @@ def web_http(scene):
 
 @scenario("dns_lookups", ["dnsmasq", "bind9-dnsutils"])
 def dns_lookups(scene):
-    """Look-ups of many kinds, over UDP and TCP, answered and refused, among them names of remote-access tools that are never contacted. Captured at home."""
+    """Look-ups of many kinds, over UDP and TCP, answered and refused, among them names of remote-access tools that are
+    never contacted. Captured at home."""
     home = scene.network.lan("home", {"pc": ("pc", "home PC")})
     for name, address in TOOL_NAMES.items():
         scene.network.names[name] = address
-    scene.network.dns_records += ["mx-host=github.com,aspmx.l.google.com,1", "txt-record=github.com,v=spf1 include:_netblocks.github.com ~all", "ptr-record=4.112.82.140.in-addr.arpa,lb-140-82-112-4-iad.github.com",
-                                  "srv-host=_ldap._tcp.corp-internal.net,dc1.corp-internal.net,389,10,100", "cname=m.nytimes.com,www.nytimes.com"]
+    scene.network.dns_records += [
+        "mx-host=github.com,aspmx.l.google.com,1",
+        "txt-record=github.com,v=spf1 include:_netblocks.github.com ~all",
+        "ptr-record=4.112.82.140.in-addr.arpa,lb-140-82-112-4-iad.github.com",
+        "srv-host=_ldap._tcp.corp-internal.net,dc1.corp-internal.net,389,10,100",
+        "cname=m.nytimes.com,www.nytimes.com",
+    ]
     rng = scene.rng("names")
     queries = [[name, kind] for name in PLAIN_NAMES for kind in ("A", "AAAA")] + [[name, "A"] for name in TOOL_NAMES]
-    queries += [["github.com", "MX"], ["github.com", "TXT"], ["no-such-host.example.org", "A"], ["-x", "140.82.112.4"], ["en.wikipedia.org", "HTTPS"], ["www.kernel.org", "A", "+tcp"], ["www.nytimes.com", "A", "+noedns"],
-                ["en.wikipedia.org", "A", "+dnssec"], ["m.nytimes.com", "A"], ["_ldap._tcp.corp-internal.net", "SRV"]]
+    queries += [
+        ["github.com", "MX"],
+        ["github.com", "TXT"],
+        ["no-such-host.example.org", "A"],
+        ["-x", "140.82.112.4"],
+        ["en.wikipedia.org", "HTTPS"],
+        ["www.kernel.org", "A", "+tcp"],
+        ["www.nytimes.com", "A", "+noedns"],
+        ["en.wikipedia.org", "A", "+dnssec"],
+        ["m.nytimes.com", "A"],
+        ["_ldap._tcp.corp-internal.net", "SRV"],
+    ]
     rng.shuffle(queries)
     scene.record_lan(home)
     for query in queries:

@@ -1,4 +1,5 @@
 """Proxies: a person at home browses through a server at a hosting company."""
+
 import time
 
 import proxy
@@ -25,7 +26,9 @@ def browse(scene, node, sites, pages, through, scheme="https"):
     rng = scene.rng("browsing")
     loaded = 0
     for _ in range(pages):
-        loaded += web.load_page(scene, node, sites.pick(rng), rng.randrange(web.PAGES), scheme=scheme, options=["-x", through])
+        loaded += web.load_page(
+            scene, node, sites.pick(rng), rng.randrange(web.PAGES), scheme=scheme, options=["-x", through]
+        )
         time.sleep(rng.uniform(1, 4))
     web.require(loaded, pages - 1)
 
@@ -44,7 +47,8 @@ def socks5(scene):
 
 @scenario("socks4", PROXY_PACKAGES + ["dante-server"])
 def socks4(scene):
-    """Browsing through a SOCKS server on an odd port with SOCKS4, names resolved at home; a SOCKS4a request is refused. Captured at home."""
+    """Browsing through a SOCKS server on an odd port with SOCKS4, names resolved at home; a SOCKS4a request is refused.
+    Captured at home."""
     home, server, sites = home_and_proxy(scene)
     port = scene.choose("socks port", scene.rng("port").randrange(30_000, 50_000))
     proxy.start_dante(server, port)
@@ -59,13 +63,16 @@ def socks4(scene):
 
 @scenario("http_connect", PROXY_PACKAGES + ["tinyproxy"])
 def http_connect(scene):
-    """Browsing https through an HTTP proxy with CONNECT on port 8888; one CONNECT to a mail port is refused. Captured at home."""
+    """Browsing https through an HTTP proxy with CONNECT on port 8888; one CONNECT to a mail port is refused. Captured
+    at home."""
     home, server, sites = home_and_proxy(scene)
     proxy.start_tinyproxy(server)
     scene.record_lan(home)
     browse(scene, home["pc"], sites, 5, f"http://{server.address}:8888")
     web.fetch(scene, home["pc"], ["https://github.com:25/"], ["-x", f"http://{server.address}:8888"])
-    scene.expect_flow("http", server=server.address, port=8888, opening=b"CONNECT github.com:25 ", note="CONNECT answered 403")
+    scene.expect_flow(
+        "http", server=server.address, port=8888, opening=b"CONNECT github.com:25 ", note="CONNECT answered 403"
+    )
     scene.expect_flow("http_connect", "http_connect", server=server.address, port=8888, inner="https")
     scene.expect_finding("egress_proxy", home["pc"].address, server.address)
     scene.expect_silence(*SILENT)
@@ -87,7 +94,9 @@ def http_proxy(scene):
 def shadowsocks(scene):
     """Browsing through Shadowsocks (AEAD, chacha20-ietf-poly1305) on port 8388. Captured at home."""
     home, server, sites = home_and_proxy(scene)
-    proxy.start_shadowsocks(server, home["pc"], 8388, "chacha20-ietf-poly1305", f"pw{scene.rng('password').randrange(10**9)}")
+    proxy.start_shadowsocks(
+        server, home["pc"], 8388, "chacha20-ietf-poly1305", f"pw{scene.rng('password').randrange(10**9)}"
+    )
     scene.record_lan(home)
     browse(scene, home["pc"], sites, 5, f"socks5h://127.0.0.1:{proxy.LOCAL_SOCKS_PORT}")
     scene.expect_flow("shadowsocks", "shadowsocks", server=server.address, port=8388, inner="https")
@@ -97,9 +106,13 @@ def shadowsocks(scene):
 
 @scenario("tor_browse", PROXY_PACKAGES + ["tor"])
 def tor_browse(scene):
-    """A Tor client starts and browses through a private Tor network of three relays at hosting companies. Captured at home."""
+    """A Tor client starts and browses through a private Tor network of three relays at hosting companies. Captured at
+    home."""
     home = scene.network.lan("home", {"pc": ("pc", "home PC")})
-    relays = [(scene.network.server(f"relay{i}", "hosting", "Tor relay"), or_port, 7000 + i) for i, or_port in enumerate((9001, 443, 9001))]
+    relays = [
+        (scene.network.server(f"relay{i}", "hosting", "Tor relay"), or_port, 7000 + i)
+        for i, or_port in enumerate((9001, 443, 9001))
+    ]
     sites = web.Sites(scene, largest_part=9_000)
     for node, _, _ in relays:
         scene.network.use_public_resolver(node)
@@ -109,6 +122,9 @@ def tor_browse(scene):
     tor.connect(home["pc"])
     browse(scene, home["pc"], sites, 3, "socks5h://127.0.0.1:9050")
     for node, or_port, directory_port in relays:
-        scene.expect_flow("tor directory", server=node.address, port=directory_port, note="directory documents over http")
+        scene.expect_flow(
+            "tor directory", server=node.address, port=directory_port, note="directory documents over http"
+        )
         scene.expect_flow("tor", "tor", server=node.address, port=or_port, inner="https")
+    scene.expect_finding("egress_tor", home["pc"].address, deep=True)
     scene.expect_silence(*SILENT)

@@ -1,4 +1,5 @@
-"""Remote desktops, seen from both sides: machines that are operated from outside, and people who operate machines outside."""
+"""Remote desktops from both sides: machines operated from outside, and people who operate machines outside."""
+
 import time
 
 import desktop
@@ -20,7 +21,9 @@ def work(scene, node, display, seconds, mouse=0.4, kind="operator"):
 
 def one_office_machine(scene, account, pool="business"):
     """An office LAN with one workstation."""
-    return scene.network.lan("office", {"workstation": ("pc", "office workstation")}, pool=pool, people={"workstation": [account]})
+    return scene.network.lan(
+        "office", {"workstation": ("pc", "office workstation")}, pool=pool, people={"workstation": [account]}
+    )
 
 
 def one_home_pc(scene):
@@ -48,14 +51,17 @@ def rdp_tls(scene):
 
 @scenario("rdp_nonstandard_port", RDP_PACKAGES)
 def rdp_nonstandard_port(scene):
-    """A person at home operates a rented desktop at a hosting company over RDP on port 33890. Captured at home: nothing in here is operated."""
+    """A person at home operates a rented desktop at a hosting company over RDP on port 33890. Captured at home: nothing
+    in here is operated."""
     account = scene.account()
     home = one_home_pc(scene)
     rented = scene.network.server("rented", "hosting", "rented desktop", people=[account])
     desktop.XrdpServer(scene, rented, account, desktop.terminal(), port=33890)
     display = desktop.start_xvfb(home["pc"])
     scene.record_lan(home)
-    client = desktop.start_xfreerdp(scene, home["pc"], display, rented.address, account, port=33890, options=["/bpp:16"])
+    client = desktop.start_xfreerdp(
+        scene, home["pc"], display, rented.address, account, port=33890, options=["/bpp:16"]
+    )
     work(scene, home["pc"], display, 40)
     home["pc"].stop(client)
     scene.expect_flow("rdp", "rdp", server=rented.address, port=33890, controlled="server")
@@ -64,7 +70,8 @@ def rdp_nonstandard_port(scene):
 
 @scenario("rdp_native_security", ["xrdp", "tigervnc-standalone-server", "rdesktop"])
 def rdp_native_security(scene):
-    """A home PC is operated from a rented server with rdesktop and RDP's own security layer (RC4, no TLS). Captured on the home LAN."""
+    """A home PC is operated from a rented server with rdesktop and RDP's own security layer (RC4, no TLS). Captured on
+    the home LAN."""
     account = scene.account()
     home = scene.network.lan("home", {"pc": ("pc", "home PC")}, people={"pc": [account]})
     rented = scene.network.server("rented", "hosting", "rented server of the operator")
@@ -100,16 +107,19 @@ def vnc_vncauth(scene):
 
 @scenario("vnc_vencrypt_tls", VNC_PACKAGES)
 def vnc_vencrypt_tls(scene):
-    """A person at home operates a rented desktop over VNC with VeNCrypt (X509Vnc: TLS inside RFB) on port 5901. Captured at home."""
+    """A person at home operates a rented desktop over VNC with VeNCrypt (X509Vnc: TLS inside RFB) on port 5901.
+    Captured at home."""
     account = scene.account()
     home = one_home_pc(scene)
     rented = scene.network.server("rented", "hosting", "rented desktop", people=[account])
     chain, key = scene.authority.leaf("vnc", ["desk3.rentedhost.example", rented.address])
     key.chmod(0o644)
-    server = desktop.VncServer(scene, rented, account, desktop.terminal(), port=5901, security="X509Vnc", options=["-X509Cert", chain, "-X509Key", key])
+    tls = {"security": "X509Vnc", "options": ["-X509Cert", chain, "-X509Key", key]}
+    server = desktop.VncServer(scene, rented, account, desktop.terminal(), port=5901, **tls)
     display = desktop.start_xvfb(home["pc"])
     scene.record_lan(home)
-    client = desktop.start_vncviewer(scene, home["pc"], display, rented.address, 5901, server.password_file, "X509Vnc", ["-X509CA", scene.authority.root])
+    trust = {"security": "X509Vnc", "options": ["-X509CA", scene.authority.root]}
+    client = desktop.start_vncviewer(scene, home["pc"], display, rented.address, 5901, server.password_file, **trust)
     work(scene, home["pc"], display, 40)
     home["pc"].stop(client)
     scene.expect_flow("vnc", "vnc", server=rented.address, port=5901, controlled="server")
@@ -118,7 +128,8 @@ def vnc_vencrypt_tls(scene):
 
 @scenario("vnc_reverse", ["x11vnc", "tigervnc-viewer"])
 def vnc_reverse(scene):
-    """A laptop at home connects out to a viewer that listens on a rented server (reverse VNC, port 5500) and is operated from there. Captured on the home LAN."""
+    """A laptop at home connects out to a viewer that listens on a rented server (reverse VNC, port 5500) and is
+    operated from there. Captured on the home LAN."""
     account = scene.account()
     home = scene.network.lan("home", {"laptop": ("laptop", "laptop at home")}, people={"laptop": [account]})
     laptop = home["laptop"]
@@ -130,24 +141,35 @@ def vnc_reverse(scene):
     viewer = rented.spawn(["vncviewer", "-listen", "5500"], "vncviewer", env={"DISPLAY": f":{display}"})
     rented.wait_port(5500, viewer)
     scene.record_lan(home)
-    server = laptop.spawn(["x11vnc", "-display", f":{screen}", "-connect", f"{rented.address}:5500", "-nopw", "-forever", "-rfbport", "0", "-noxdamage", "-q"], "x11vnc", user=account.user)
+    target = f"-connect {rented.address}:5500 -rfbport 0"
+    command = f"exec x11vnc -display :{screen} {target} -nopw -forever -noxdamage -q"
+    server = laptop.spawn(command, "x11vnc", user=account.user)
     time.sleep(6)
     laptop.must_live(server)
     work(scene, rented, display, 45)
-    scene.expect_flow("vnc", "vnc", client=laptop.address, server=rented.address, port=5500, controlled="client", note="reverse connection")
+    scene.expect_flow(
+        "vnc",
+        "vnc",
+        client=laptop.address,
+        server=rented.address,
+        port=5500,
+        controlled="client",
+        note="reverse connection",
+    )
     scene.expect_finding("remote_control", laptop.address, rented.address)
     scene.expect_finding("remote_control_suspicious_origin", laptop.address, rented.address)
 
 
 @scenario("novnc_websocket", ["novnc", "websockify", "chromium", "tigervnc-standalone-server"], point="farm")
 def novnc_websocket(scene):
-    """A PC in a home is operated from a rented server in a browser: noVNC, RFB in a WebSocket on port 6080. Captured on the home LAN."""
+    """A PC in a home is operated from a rented server in a browser: noVNC, RFB in a WebSocket on port 6080. Captured on
+    the home LAN."""
     account = scene.account()
     home = scene.network.lan("home", {"pc": ("pc", "home PC")}, people={"pc": [account]})
     pc = home["pc"]
     rented = scene.network.server("rented", "hosting", "rented server of the operator")
     desktop.VncServer(scene, pc, account, desktop.terminal(), port=5901, security="None")
-    pc.wait_port(6080, pc.spawn(["websockify", "--web", "/usr/share/novnc", "0.0.0.0:6080", "127.0.0.1:5901"], "websockify"))
+    pc.wait_port(6080, pc.spawn("exec websockify --web /usr/share/novnc 0.0.0.0:6080 127.0.0.1:5901", "websockify"))
     scene.network.forward(home, 6080, pc)
     display = desktop.start_xvfb(rented)
     page = f"http://{home.public}:6080/vnc_lite.html?autoconnect=true&scale=true&path=websockify"
@@ -160,7 +182,8 @@ def novnc_websocket(scene):
     desktop.start_chromium(rented, display, page)
     time.sleep(9)
     work(scene, rented, display, 45)
-    scene.expect_flow("novnc", "vnc", server=pc.address, port=6080, controlled="server", opening=b"Upgrade: websocket", note="RFB in a WebSocket")
+    websocket = {"opening": b"Upgrade: websocket", "note": "RFB in a WebSocket"}
+    scene.expect_flow("novnc", "vnc", server=pc.address, port=6080, controlled="server", **websocket)
     scene.expect_flow("http", server=pc.address, port=6080, note="the noVNC page and its scripts")
     scene.expect_finding("remote_control", pc.address, rented.address)
     scene.expect_finding("remote_control_suspicious_origin", pc.address, rented.address)
@@ -171,34 +194,38 @@ def spice(scene):
     """A person at home operates a virtual machine at a hosting company over SPICE on port 5930. Captured at home."""
     home = one_home_pc(scene)
     rented = scene.network.server("rented", "hosting", "host of a virtual machine")
-    machine = ["qemu-system-x86_64", "-m", "64", "-display", "none", "-nodefaults", "-vga", "qxl", "-machine", "pc,accel=tcg", "-boot", "menu=on,splash-time=60000"]
-    rented.wait_port(5930, rented.spawn([*machine, "-spice", "port=5930,addr=0.0.0.0,disable-ticketing=on"], "qemu"))
+    machine = "qemu-system-x86_64 -m 64 -nodefaults -vga qxl -machine pc,accel=tcg -boot menu=on,splash-time=60000"
+    screen = "-display none -spice port=5930,addr=0.0.0.0,disable-ticketing=on"
+    rented.wait_port(5930, rented.spawn(f"exec {machine} {screen}", "qemu"))
     display = desktop.start_xvfb(home["pc"])
     scene.record_lan(home)
-    client = home["pc"].spawn(["spicy", "-h", rented.address, "-p", "5930"], "spicy", env={"DISPLAY": f":{display}"})
+    client = home["pc"].spawn(f"exec spicy -h {rented.address} -p 5930", "spicy", env={"DISPLAY": f":{display}"})
     time.sleep(7)
     home["pc"].must_live(client)
     work(scene, home["pc"], display, 25, mouse=0.8)
     home["pc"].stop(client)
-    scene.expect_flow("spice", "spice", server=rented.address, port=5930, controlled="server", note="one flow for each SPICE channel")
+    note = "one flow for each SPICE channel"
+    scene.expect_flow("spice", "spice", server=rented.address, port=5930, controlled="server", note=note)
     scene.expect_silence("remote_control", "remote_control_suspicious_origin", "relay", "laptop_farm")
 
 
 @scenario("x11_plain", ["xterm", "xvfb"])
 def x11_plain(scene):
-    """A terminal of a home laptop is shown on an X server at a hosting company, unencrypted on port 6000, and used there. Captured at home."""
+    """A terminal of a home laptop is shown on an X server at a hosting company, unencrypted on port 6000, and used
+    there. Captured at home."""
     account = scene.account()
     home = scene.network.lan("home", {"laptop": ("laptop", "laptop at home")}, people={"laptop": [account]})
     laptop = home["laptop"]
     shell.furnish_workplace(scene, laptop, account)
     rented = scene.network.server("rented", "hosting", "rented server of the operator")
-    server = rented.spawn(["Xvfb", ":0", "-screen", "0", "1024x768x24", "-listen", "tcp", "-ac"], "xvfb-0")
+    server = rented.spawn("exec Xvfb :0 -screen 0 1024x768x24 -listen tcp -ac", "xvfb-0")
     rented.wait_port(6000, server)
     scene.record_lan(home)
     # Server-side fonts: the terminal sends text, not pictures of it.
-    laptop.spawn(["xterm", "+u8", "-lc", "-fn", "fixed", "-fb", "fixed", "-display", f"{rented.address}:0", "-geometry", "168x58+0+0"], "xterm", env={"LC_ALL": "C"}, user=account.user)
+    shown = f"exec xterm +u8 -lc -fn fixed -fb fixed -display {rented.address}:0 -geometry 168x58+0+0"
+    laptop.spawn(shown, "xterm", env={"LC_ALL": "C"}, user=account.user)
     time.sleep(5)
     work(scene, rented, 0, 40, mouse=0.2)
-    scene.expect_flow("x11", "x11", client=laptop.address, server=rented.address, port=6000, controlled="client", note="the X client is the machine that is used")
+    scene.expect_flow("x11", "x11", client=laptop.address, server=rented.address, port=6000, controlled="client")
     scene.expect_finding("remote_control", laptop.address, rented.address)
     scene.expect_finding("remote_control_suspicious_origin", laptop.address, rented.address)

@@ -1,4 +1,5 @@
 """SSH as a shell, for transfers and as a tunnel."""
+
 import time
 
 import people
@@ -41,13 +42,16 @@ def ssh_transfer(scene):
     for name in ("report.bin", "photo.bin", "table.bin"):
         (scene.directory / name).write_bytes(rng.randbytes(rng.randrange(20_000, 60_000)))
     scene.record_lan(home)
-    options = " ".join(shell.CLIENT_OPTIONS) + f" -i {key}"
+    options = f"{shell.CLIENT_OPTIONS} -i {key}"
     remote = f"{account.user}@{server.address}"
     pc.run(f"scp -q {options} -P 2222 {scene.directory}/report.bin {scene.directory}/photo.bin {remote}:")
     time.sleep(rng.uniform(2, 4))
     pc.run(f"mkdir -p project && rsync -a -e 'ssh {options} -p 2222' {remote}:src {remote}:logs project/")
     time.sleep(rng.uniform(2, 4))
-    pc.run(f"sftp -q {options} -P 2222 -b - {remote}", input=f"put {scene.directory}/table.bin\nls -l\nget photo.bin /tmp/photo.bin\nrm table.bin\n")
+    pc.run(
+        f"sftp -q {options} -P 2222 -b - {remote}",
+        input=f"put {scene.directory}/table.bin\nls -l\nget photo.bin /tmp/photo.bin\nrm table.bin\n",
+    )
     scene.expect_flow("ssh", "ssh", server=server.address, port=2222, note="scp, rsync, sftp in this order")
     scene.expect_silence("remote_control", "relay", "laptop_farm")
 
@@ -65,7 +69,9 @@ def ssh_tunnel_socks(scene):
     pc.wait_port(1080, client)
     loaded = 0
     for _ in range(7):
-        loaded += web.load_page(scene, pc, sites.pick(rng), rng.randrange(web.PAGES), options=["-x", "socks5h://127.0.0.1:1080"])
+        loaded += web.load_page(
+            scene, pc, sites.pick(rng), rng.randrange(web.PAGES), options=["-x", "socks5h://127.0.0.1:1080"]
+        )
         time.sleep(rng.uniform(2, 6))
     web.require(loaded, 6)
     pc.stop(client)

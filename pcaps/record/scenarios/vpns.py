@@ -1,4 +1,5 @@
 """VPNs: a person's whole traffic goes through a server at a hosting company."""
+
 import time
 
 import anyconnect
@@ -30,7 +31,9 @@ def browse(scene, node, sites, pages):
 
 def expect_vpn(scene, home, exit_node, label, port, protocol="udp"):
     """One labelled flow, and a finding that the PC's traffic leaves through it."""
-    scene.expect_flow(label, label, proto=protocol, server=exit_node.address, port=port, inner="https and dns of a person browsing")
+    scene.expect_flow(
+        label, label, proto=protocol, server=exit_node.address, port=port, inner="https and dns of a person browsing"
+    )
     scene.expect_finding("egress_vpn", home["pc"].address, exit_node.address)
     scene.expect_silence("remote_control", "relay", "laptop_farm")
 
@@ -48,7 +51,8 @@ def wireguard_browse(scene):
 
 @scenario("wireguard_rekey", WIREGUARD_PACKAGES)
 def wireguard_rekey(scene):
-    """WireGuard on an odd port, kept alive every 25 s, little traffic, long enough for new keys (two minutes) to be agreed. Captured at home."""
+    """WireGuard on an odd port, kept alive every 25 s, little traffic, long enough for new keys (two minutes) to be
+    agreed. Captured at home."""
     home, exit_node, sites = home_and_exit(scene)
     port = scene.choose("wireguard port", scene.rng("port").randrange(20_000, 60_000))
     tunnel = vpn.WireGuard(scene, exit_node, home["pc"], port)
@@ -111,7 +115,8 @@ def openvpn_static_key(scene):
 
 @scenario("ipsec_ikev2", ["strongswan", "libcharon-extra-plugins", "curl", "nginx-light"])
 def ipsec_ikev2(scene):
-    """IKEv2 with a server certificate and EAP-MSCHAPv2 from behind NAT: UDP 500, then 4500, ESP in UDP. Captured at home."""
+    """IKEv2 with a server certificate and EAP-MSCHAPv2 from behind NAT: UDP 500, then 4500, ESP in UDP. Captured at
+    home."""
     home, exit_node, sites = home_and_exit(scene)
     connection = ipsec.IkeV2(scene, exit_node, home["pc"], "ike.privatenet.example", scene.account())
     scene.record_lan(home)
@@ -127,7 +132,9 @@ def anyconnect_dtls(scene):
     """AnyConnect protocol: TLS on TCP 443 for control, DTLS on UDP 443 for data. Captured at home."""
     home, exit_node, sites = home_and_exit(scene)
     scene.network.name("access.privatenet.example", exit_node)
-    connection = anyconnect.AnyConnect(scene, exit_node, home["pc"], "access.privatenet.example", scene.account(), home["pc"].resolver)
+    connection = anyconnect.AnyConnect(
+        scene, exit_node, home["pc"], "access.privatenet.example", scene.account(), home["pc"].resolver
+    )
     scene.record_lan(home)
     client = connection.connect(f"{home.prefix}.1")
     browse(scene, home["pc"], sites, 5)
