@@ -156,7 +156,7 @@ fn table(c: &mut Criterion) {
             b.iter_batched_ref(
                 || (0..TOUCHES).map(|_| ends(next())).collect::<Vec<_>>(),
                 |touches| {
-                    touches.iter().for_each(|ends| map.get_mut(ends).expect("it is there").count(0, 60))
+                    touches.iter().for_each(|ends| map.get_mut(ends).expect("it is there").count(0, 60));
                 },
                 criterion::BatchSize::SmallInput,
             );
