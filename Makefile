@@ -18,7 +18,7 @@ test: needs
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) nextest run --locked --workspace; \
 	else \
-		$(CARGO) test --locked --workspace --quiet; \
+		$(CARGO) test --locked --workspace --lib --bins --tests; \
 	fi
 
 # The modules of analyzers/src/proto are found by analyzers/build.rs, where `cargo fmt` does not see them.
