@@ -292,7 +292,9 @@ impl Layers {
             return None;
         }
         let eligible = layer.candidates & table.by_byte[transport_index(transport)][usize::from(first)];
-        for group in [eligible & hinted, eligible & !hinted] {
+        // Content decides; only what it leaves open may go by a port.
+        let rounds = [(eligible & hinted, false), (eligible & !hinted, false), (eligible & hinted, true)];
+        for (group, port_hint) in rounds {
             let mut left = group;
             while left != 0 {
                 let i = left.trailing_zeros();
@@ -304,11 +306,12 @@ impl Layers {
                     wire_len: if transport.is_stream() { data.len() } else { piece.wire_len },
                     other: &layer.pending[1 - d],
                     from_start: from_start && !layer.lost_start[d],
-                    port_hint: hinted & (1 << i) != 0,
+                    port_hint,
                 };
                 match probe(Id(i as usize), &question) {
                     Answer::Yes => return Some(Id(i as usize)),
                     Answer::More => {}
+                    Answer::No if !port_hint && hinted & (1 << i) != 0 => {}
                     Answer::No => layer.candidates &= !(1 << i),
                 }
             }
