@@ -89,7 +89,7 @@ fn pair(dice: &mut Dice, hosts: u64) -> (IpAddr, IpAddr) {
 fn conversation(dice: &mut Dice, hosts: u64) -> VecDeque<Vec<u8>> {
     let (inside, outside) = pair(dice, hosts);
     // Few client ports, so that some are used anew.
-    let client_port = 40_000 + dice.below(2) as u16;
+    let client_port = 40_000 + dice.below(12) as u16;
     let mut c = Capture::default();
     if dice.below(8) == 0 {
         c.vlan = vec![100 + dice.below(3) as u16];
