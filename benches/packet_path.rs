@@ -126,7 +126,9 @@ fn table(c: &mut Criterion) {
             let (src, _, dst, _) = ends(number);
             let (key, _) = key(number);
             let hash = table.hash(&key);
-            table.open(shard_of(&Addrs::V4 { src, dst }), hash, key, Birth::default()).expect("room");
+            table
+                .open(shard_of(&Addrs::V4 { src, dst }), hash, key, Birth::default(), Hot::default())
+                .expect("room");
         }
         let mut next = order(flows);
         group.bench_function(BenchmarkId::new("farend", flows), |b| {

@@ -100,7 +100,7 @@ impl<K: Key> Table<K> {
 
     /// Opens a flow that is not in the table; `None` when no entry is left (the caller keeps shards within quotas that sum to the
     /// capacity, so this is a bug or a failed allocation).
-    pub fn open(&mut self, shard: u8, hash: u64, key: K, birth: Birth) -> Option<Found> {
+    pub fn open(&mut self, shard: u8, hash: u64, key: K, birth: Birth, hot: Hot) -> Option<Found> {
         let slot = self.free.pop().or_else(|| {
             let fresh = self.next;
             ((fresh as usize) < self.entries.capacity()).then(|| {
@@ -113,7 +113,8 @@ impl<K: Key> Table<K> {
             self.free.push(slot);
             return None;
         }
-        *self.entries.at_mut(slot as usize) = Entry { key, hot: Hot { flags: flag::LIVE, ..Hot::default() } };
+        *self.entries.at_mut(slot as usize) =
+            Entry { key, hot: Hot { flags: hot.flags | flag::LIVE, ..hot } };
         let list = &mut self.shards[usize::from(shard)];
         *self.births.at_mut(slot as usize) = Birth { place: list.len() as u32, ..birth };
         list.push(slot);
@@ -192,13 +193,14 @@ mod tests {
         let mut t = Table::<Key4>::new(1_000, Hasher::with_seed(5)).expect("memory");
         let hash = t.hash(&key(7));
         assert_eq!(t.find(hash, &key(7)), None);
-        let at = t.open(3, hash, key(7), Birth { number: 42, ..Birth::default() }).expect("room");
+        let at =
+            t.open(3, hash, key(7), Birth { number: 42, ..Birth::default() }, Hot::default()).expect("room");
         t.hot_mut(at).count(0, 60);
         assert_eq!(t.find(hash, &key(7)), Some(at));
         let (entry, birth) = t.close(3, at);
         assert_eq!((entry.hot.bytes, birth.number), ([60, 0], 42));
         assert_eq!(t.find(hash, &key(7)), None);
-        assert_eq!(t.open(3, hash, key(7), Birth::default()), Some(at));
+        assert_eq!(t.open(3, hash, key(7), Birth::default(), Hot::default()), Some(at));
         assert_eq!(t.slots(3).collect::<Vec<_>>(), [at]);
     }
 
@@ -207,7 +209,10 @@ mod tests {
         let mut t = Table::<Key4>::new(20_000, Hasher::with_seed(9)).expect("memory");
         for n in 0..20_000u32 {
             let hash = t.hash(&key(n));
-            assert!(t.open((n % 256) as u8, hash, key(n), Birth::default()).is_some(), "flow {n}");
+            assert!(
+                t.open((n % 256) as u8, hash, key(n), Birth::default(), Hot::default()).is_some(),
+                "flow {n}"
+            );
         }
         for n in 0..20_000u32 {
             assert!(t.find(t.hash(&key(n)), &key(n)).is_some(), "flow {n}");
@@ -224,7 +229,10 @@ mod tests {
         for n in 0..20_000u32 {
             let shard = (n / 900 % 256) as u8;
             let hash = t.hash(&key(n));
-            open.push((shard, t.open(shard, hash, key(n), Birth::default()).expect("a place")));
+            open.push((
+                shard,
+                t.open(shard, hash, key(n), Birth::default(), Hot::default()).expect("a place"),
+            ));
             if open.len() == 900 {
                 // All but every seventh of the shard end, in an order of their own.
                 let (stay, go): (Vec<_>, Vec<_>) = open.drain(..).enumerate().partition(|(i, _)| i % 97 == 0);

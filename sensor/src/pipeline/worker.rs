@@ -441,8 +441,20 @@ impl Core {
             place: 0,
             isn_known: p.proto == proto::TCP && p.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN,
         };
+        let side = from.index();
+        let (opener, basis) = first_guess(p, side);
+        // Made whole before it is written: reading back parts of a line that is still on its way would wait for it.
+        let mut hot = Hot { last_ns: unit.ts_ns, ..Hot::default() };
+        hot.set_opener(opener, basis);
+        hot.print[side] = print_of(p);
+        if p.proto != proto::TCP || basis == OpenerBasis::Syn {
+            hot.flags |= flag::FROM_START;
+        }
+        if !self.inspector.reads(transport_of(p.proto)) {
+            hot.flags |= flag::DECIDED;
+        }
         self.counters.received += 1;
-        let Some(at) = table.open(unit.shard, hash, key, birth) else {
+        let Some(at) = table.open(unit.shard, hash, key, birth, hot) else {
             self.counters.untracked[Untracked::NoRoom as usize] += 1;
             return;
         };
@@ -460,18 +472,6 @@ impl Core {
         let demand = &mut self.demand[usize::from(unit.shard)];
         demand.live += 1;
         demand.opened += 1;
-        let side = from.index();
-        let hot = table.hot_mut(at);
-        hot.last_ns = unit.ts_ns;
-        let (opener, basis) = first_guess(p, side);
-        hot.set_opener(opener, basis);
-        hot.print[side] = print_of(p);
-        if p.proto != proto::TCP || basis == OpenerBasis::Syn {
-            hot.flags |= flag::FROM_START;
-        }
-        if !self.inspector.reads(transport_of(p.proto)) {
-            hot.flags |= flag::DECIDED;
-        }
         self.update(table, at, side, unit, payload);
     }
 
