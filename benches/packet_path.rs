@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use farend::decode::{Addrs, Decoded, Decoder, Link};
 use farend::flow::{Birth, Hasher, Hot, Key4, Table, shard_of};
-use farend::inspect::{Begin, Inspector, Limits, Payload};
+use farend::inspect::{Begin, Inspector, Limits, Owner, Payload};
 use farend::traffic::{Workload, generate};
 use farend_analyzers::{Dir, Transport};
 
@@ -182,12 +182,13 @@ fn inspect(c: &mut Criterion) {
     let mut inspector = Inspector::new(Limits { flows: 1_000, bytes: 1 << 20 });
     let mut verdict = |[hello, answer]: &[Vec<u8>; 2]| {
         let begin = Begin {
+            owner: Owner::default(),
             transport: Transport::Tcp,
             ports: [40_000, 443],
             from_start: true,
             first_seq: [Some(1), Some(1)],
         };
-        let slot = inspector.begin(0, begin).expect("room");
+        let slot = inspector.begin(0, begin);
         for (packet, dir, bytes) in [(4, Dir::ToServer, hello), (5, Dir::ToClient, answer)] {
             let payload = Payload { dir, bytes, wire_len: bytes.len() as u32, seq: 1, packet, ts_ns: 0 };
             if inspector.feed(slot, &payload, |_| {}).done {

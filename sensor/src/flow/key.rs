@@ -56,6 +56,8 @@ pub struct Key6 {
 
 /// What the table needs of a key.
 pub trait Key: Copy + PartialEq + Default + Zeroed {
+    /// Whether its addresses are IPv6.
+    const V6: bool;
     /// Both words of the seeded hash's input.
     fn hash(&self, hasher: &Hasher) -> u64;
     /// First end.
@@ -124,6 +126,8 @@ impl Key4 {
 }
 
 impl Key for Key4 {
+    const V6: bool = false;
+
     #[inline]
     fn hash(&self, hasher: &Hasher) -> u64 {
         let addrs = u64::from(u32::from_be_bytes(self.a)) << 32 | u64::from(u32::from_be_bytes(self.b));
@@ -175,6 +179,8 @@ const fn halves(address: [u8; 16]) -> (u64, u64) {
 }
 
 impl Key for Key6 {
+    const V6: bool = true;
+
     #[inline]
     fn hash(&self, hasher: &Hasher) -> u64 {
         let (a_high, a_low) = halves(self.a);

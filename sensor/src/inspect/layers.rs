@@ -200,14 +200,25 @@ impl Layers {
         self.layers.iter().take(self.used).all(|l| l.done) || self.layers.first().is_none_or(|l| l.done)
     }
 
-    /// Payload bytes held.
+    /// Payload bytes held: those waiting here, and what the analyzer at work may have kept of what it was fed. Of layers inside each
+    /// other the one that was fed most counts: whoever hands bytes on keeps none.
     pub(super) fn held_bytes(&self) -> usize {
-        self.layers.iter().take(self.used).map(|l| l.pending[0].len() + l.pending[1].len()).sum()
+        let layers = || self.layers.iter().take(self.used);
+        let waiting: usize = layers().map(|l| l.pending[0].len() + l.pending[1].len()).sum();
+        let reading = layers().filter(|l| l.running.is_some() && !l.done);
+        waiting + reading.map(|l| l.fed[0] as usize + l.fed[1] as usize).max().unwrap_or(0)
     }
 
-    /// Nobody else is asked: what has been learned so far stands.
-    pub(super) fn stop(&mut self) {
-        self.layers.iter_mut().take(self.used).for_each(|l| l.done = true);
+    /// Gives back the memory of buffers that are larger than `keep` bytes; with 0 of everything.
+    pub(super) fn shed(&mut self, keep: usize) {
+        if keep == 0 {
+            *self = Self::default();
+        }
+        for buffer in self.layers.iter_mut().flat_map(|l| l.pending.iter_mut().chain([&mut l.out.inner])) {
+            if buffer.capacity() > keep {
+                *buffer = Vec::new();
+            }
+        }
     }
 
     /// Feeds a payload to layer 0.

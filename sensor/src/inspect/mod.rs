@@ -1,10 +1,12 @@
 //! Inspection: the payload of undecided flows, through the analyzers, to a verdict.
 //!
 //! In: payloads of flows that are not decided yet. Out: verdicts, names learned, and a notice whenever a flow's label changes.
-//! State is pooled: it is taken for a flow's first payload and given back once the flow is decided, so the number of flows under
-//! inspection is bounded a shard, and so are the payload bytes they hold.
+//! State is pooled: it is taken for a flow's first payload and given back once the flow is decided. The number of flows under
+//! inspection is bounded a shard, and so are the payload bytes they hold: at a bound the flow that has been silent longest makes
+//! way, with what is known of it.
 
 mod layers;
+mod order;
 mod stream;
 
 pub use layers::{ProbeTable, Verdict};
@@ -12,6 +14,7 @@ pub use layers::{ProbeTable, Verdict};
 use crate::flow::SHARDS;
 use farend_analyzers::{Dir, Name, Transport};
 use layers::{Layers, Piece};
+use order::Order;
 use stream::Half;
 
 /// Number of a flow under inspection.
@@ -34,6 +37,12 @@ pub struct Payload<'a> {
     pub ts_ns: i64,
 }
 
+/// Places in the pool that keep their buffers from flow to flow; the low numbers are used first, so in ordinary traffic these
+/// are all that is in use.
+const KEEPING: Slot = 4_096;
+/// Bytes of a buffer that is kept: most openings fit.
+const KEPT: usize = 2_048;
+
 /// What a payload changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -41,13 +50,22 @@ pub struct Progress {
     pub label_changed: bool,
     /// Nothing more is wanted of the flow.
     pub done: bool,
-    /// It was let go because the shard holds too much payload.
-    pub over_budget: bool,
+}
+
+/// The flow that an inspection belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// Number of its entry.
+    pub at: u32,
+    /// Its entry is in the table of IPv6 flows.
+    pub v6: bool,
 }
 
 /// How a flow begins, for its inspection.
 #[derive(Clone, Copy, Debug)]
 pub struct Begin {
+    /// Whose inspection it is.
+    pub owner: Owner,
     /// What carries it.
     pub transport: Transport,
     /// Its ports.
@@ -61,6 +79,7 @@ pub struct Begin {
 #[derive(Debug, Default)]
 struct Inspection {
     shard: u8,
+    owner: Owner,
     layers: Layers,
     halves: [Half; 2],
     stream: bool,
@@ -84,6 +103,7 @@ pub struct Inspector {
     limits: Limits,
     pool: Vec<Inspection>,
     free: Vec<Slot>,
+    order: Order,
     flows: [u32; SHARDS],
     bytes: [usize; SHARDS],
 }
@@ -97,6 +117,7 @@ impl Inspector {
             limits,
             pool: Vec::new(),
             free: Vec::new(),
+            order: Order::default(),
             flows: [0; SHARDS],
             bytes: [0; SHARDS],
         }
@@ -108,21 +129,28 @@ impl Inspector {
         self.table.reads(transport)
     }
 
-    /// Takes up a flow; `None` when the shard inspects as many as it may.
-    pub fn begin(&mut self, shard: u8, begin: Begin) -> Option<Slot> {
-        let used = &mut self.flows[usize::from(shard)];
-        if *used >= self.limits.flows {
+    /// The flow of a shard that has to make way, while the shard is beyond its bounds.
+    #[inline]
+    #[must_use]
+    pub fn crowded(&self, shard: u8) -> Option<Owner> {
+        let s = usize::from(shard);
+        if self.flows[s] <= self.limits.flows && self.bytes[s] <= self.limits.bytes {
             return None;
         }
-        *used += 1;
+        self.order.oldest(shard).map(|slot| self.pool[slot as usize].owner)
+    }
+
+    /// Takes up a flow.
+    pub fn begin(&mut self, shard: u8, begin: Begin) -> Slot {
+        self.flows[usize::from(shard)] += 1;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.pool.push(Inspection::default());
             (self.pool.len() - 1) as Slot
         });
         let hinted = self.table.hinted(begin.ports[0], begin.ports[1]);
         let it = &mut self.pool[slot as usize];
-        (it.shard, it.held, it.stream, it.from_start) =
-            (shard, 0, begin.transport.is_stream(), begin.from_start);
+        (it.shard, it.owner, it.held, it.stream, it.from_start) =
+            (shard, begin.owner, 0, begin.transport.is_stream(), begin.from_start);
         it.layers.reset(&self.table, begin.transport, hinted, begin.from_start);
         for (half, first) in it.halves.iter_mut().zip(begin.first_seq) {
             half.reset();
@@ -130,7 +158,8 @@ impl Inspector {
                 half.start_at(seq);
             }
         }
-        Some(slot)
+        self.order.add(shard, slot);
+        slot
     }
 
     /// Feeds a payload; `each_name` gets the names that answers in it gave to addresses.
@@ -179,11 +208,8 @@ impl Inspector {
         let total = &mut self.bytes[usize::from(it.shard)];
         *total = *total - it.held + held;
         it.held = held;
-        let over_budget = *total > self.limits.bytes;
-        if over_budget {
-            it.layers.stop();
-        }
-        Progress { label_changed: it.layers.label_changed(), done: it.layers.done(), over_budget }
+        self.order.fed(it.shard, slot);
+        Progress { label_changed: it.layers.label_changed(), done: it.layers.done() }
     }
 
     /// What is known of a flow so far.
@@ -220,6 +246,11 @@ impl Inspector {
         self.flows[shard] -= 1;
         self.bytes[shard] -= it.held;
         it.held = 0;
+        self.order.remove(it.shard, slot);
+        let keep = if slot < KEEPING { KEPT } else { 0 };
+        it.layers.shed(keep);
+        it.halves.iter_mut().for_each(|half| half.shed(keep));
+
         self.free.push(slot);
         verdict
     }

@@ -47,6 +47,13 @@ impl Half {
         }
     }
 
+    /// Gives back the memory of buffers that are larger than `keep` bytes.
+    pub(super) fn shed(&mut self, keep: usize) {
+        self.reset();
+        self.spare.retain(|buffer| buffer.capacity() <= keep);
+        self.spare.truncate(MAX_HELD);
+    }
+
     /// The sequence number of the first payload byte is known.
     pub(super) fn start_at(&mut self, seq: u32) {
         (self.started, self.next) = (true, seq);

@@ -18,7 +18,7 @@ use crate::flow::{
     flag, tcp,
 };
 use crate::home::Home;
-use crate::inspect::{Begin, Inspector, Limits, Payload, Verdict};
+use crate::inspect::{Begin, Inspector, Limits, Owner, Payload, Verdict};
 
 /// Packets that are prefetched together.
 pub(super) const STEP: usize = 32;
@@ -99,6 +99,10 @@ struct Core {
     counters: Counters,
     swept_to: Option<u64>,
     private_seen: bool,
+    /// The packet at hand was inspected.
+    fed: bool,
+    /// Flows of a shard whose time has come; kept for the next sweep.
+    due: Vec<(u32, End)>,
 }
 
 impl Worker {
@@ -119,6 +123,8 @@ impl Worker {
                 counters: Counters::default(),
                 swept_to: None,
                 private_seen: false,
+                fed: false,
+                due: Vec::new(),
                 config,
             },
         })
@@ -187,6 +193,22 @@ impl Worker {
                     self.core.opened(&mut self.v6, hash, key, from, unit, payload);
                 }
             }
+        }
+        if std::mem::take(&mut self.core.fed) {
+            while let Some(owner) = self.core.inspector.crowded(unit.shard) {
+                self.let_go(owner, unit);
+            }
+        }
+    }
+
+    /// Ends the inspection of a flow that makes way for others.
+    #[cold]
+    fn let_go(&mut self, owner: Owner, unit: &Unit) {
+        self.core.counters.uninspected += 1;
+        if owner.v6 {
+            self.core.decide(&mut self.v6, owner.at, unit.seq, unit.ts_ns);
+        } else {
+            self.core.decide(&mut self.v4, owner.at, unit.seq, unit.ts_ns);
         }
     }
 
@@ -475,26 +497,20 @@ impl Core {
             let birth = table.birth(at);
             let key = &table.entry(at).key;
             let begin = Begin {
+                owner: Owner { at, v6: K::V6 },
                 transport: transport_of(p.proto),
                 ports: [key.a().1, key.b().1],
                 from_start: hot.has(flag::FROM_START),
                 first_seq: [birth.isn_known.then_some(birth.isn), hot.has(flag::SYN_ACK).then_some(hot.cold)],
             };
-            match self.inspector.begin(unit.shard, begin) {
-                Some(slot) => {
-                    self.counters.inspected += 1;
-                    let hot = table.hot_mut(at);
-                    hot.flags |= flag::INSPECTED;
-                    hot.cold = slot;
-                    slot
-                }
-                None => {
-                    self.counters.uninspected += 1;
-                    table.hot_mut(at).flags |= flag::DECIDED;
-                    return;
-                }
-            }
+            let slot = self.inspector.begin(unit.shard, begin);
+            self.counters.inspected += 1;
+            let hot = table.hot_mut(at);
+            hot.flags |= flag::INSPECTED;
+            hot.cold = slot;
+            slot
         };
+        self.fed = true;
         let piece = Payload {
             dir: if side == opener { Dir::ToServer } else { Dir::ToClient },
             bytes: payload,
@@ -507,9 +523,6 @@ impl Core {
         let progress = self.inspector.feed(slot, &piece, |name| {
             names.push(Learned { seq: unit.seq, ts_ns: unit.ts_ns, name });
         });
-        if progress.over_budget {
-            self.counters.uninspected += 1;
-        }
         if progress.label_changed {
             let verdict = self.inspector.verdict(slot);
             self.sight(table, at, unit, verdict);
@@ -574,28 +587,28 @@ impl Core {
 
     fn sweep<K: Key>(&mut self, table: &mut Table<K>, shard: u8, now_ns: i64) {
         let t = self.config.timeouts;
-        let due: Vec<(u32, End)> = table
-            .slots(shard)
-            .filter_map(|at| {
-                let entry = table.entry(at);
-                let hot = &entry.hot;
-                let both = hot.has(flag::DATA_A | flag::DATA_B) || hot.has(flag::SYN_ACK);
-                let (seconds, end) = match (hot.has(flag::CLOSED), entry.key.proto() == proto::TCP, both) {
-                    (true, ..) => (t.closed, End::Closed),
-                    (_, true, true) => (t.tcp_established, End::Idle),
-                    (_, true, false) => (t.tcp_new, End::Idle),
-                    (_, false, true) => (t.other_established, End::Idle),
-                    (_, false, false) => (t.other_new, End::Idle),
-                };
-                (now_ns.saturating_sub(hot.last_ns) > seconds * SECOND_NS).then_some((at, end))
-            })
-            .collect();
+        let mut due = std::mem::take(&mut self.due);
+        due.extend(table.slots(shard).filter_map(|at| {
+            let entry = table.entry(at);
+            let hot = &entry.hot;
+            let both = hot.has(flag::DATA_A | flag::DATA_B) || hot.has(flag::SYN_ACK);
+            let (seconds, end) = match (hot.has(flag::CLOSED), entry.key.proto() == proto::TCP, both) {
+                (true, ..) => (t.closed, End::Closed),
+                (_, true, true) => (t.tcp_established, End::Idle),
+                (_, true, false) => (t.tcp_new, End::Idle),
+                (_, false, true) => (t.other_established, End::Idle),
+                (_, false, false) => (t.other_new, End::Idle),
+            };
+            (now_ns.saturating_sub(hot.last_ns) > seconds * SECOND_NS).then_some((at, end))
+        }));
         for (i, (at, end)) in due.iter().enumerate() {
             if let Some((ahead, _)) = due.get(i + CLOSE_AHEAD) {
                 table.prefetch_close(*ahead);
             }
             self.end(table, shard, *at, *end);
         }
+        due.clear();
+        self.due = due;
         table.trim(shard);
     }
 
