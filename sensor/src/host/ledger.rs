@@ -43,14 +43,15 @@ type Claim = (FindingKind, IpAddr, Option<&'static str>);
 
 #[derive(Debug, Default)]
 struct Host {
-    findings: BTreeMap<Claim, Finding>,
+    /// Boxed: a node of the tree has room for eleven, and most hosts have one.
+    findings: BTreeMap<Claim, Box<Finding>>,
     /// Bytes over the border in flows that ended since evidence first spoke of it.
     bytes: u64,
     /// Bytes through each egress (label, peer).
-    egress: BTreeMap<(&'static str, IpAddr), u64>,
+    egress: Vec<((&'static str, IpAddr), u64)>,
     /// Labelled sessions that ended.
     sessions: u64,
-    tools: BTreeMap<&'static str, u64>,
+    tools: Vec<(&'static str, u64)>,
     /// Hours of the day (UTC) with a labelled session's packet.
     hours: u32,
 }
@@ -147,11 +148,11 @@ impl Ledger {
     fn clear_findings(&mut self, ip: IpAddr) {
         let Some(host) = self.hosts.get_mut(&ip) else { return };
         let keys = least(host.findings.iter().map(|(key, f)| (worth(f, &self.weights), *key)));
-        let gone: Vec<Finding> = keys.iter().filter_map(|key| host.findings.remove(key)).collect();
+        let gone: Vec<Box<Finding>> = keys.iter().filter_map(|key| host.findings.remove(key)).collect();
         self.forget(gone.into_iter());
     }
 
-    fn forget(&mut self, findings: impl Iterator<Item = Finding>) {
+    fn forget(&mut self, findings: impl Iterator<Item = Box<Finding>>) {
         for finding in findings {
             self.elsewhere.add(&finding.tally);
             self.findings_dropped += 1;
@@ -179,14 +180,12 @@ impl Ledger {
                 let outside = ctx.home.is_outside(flow.ip[1 - n]);
                 if let Some(host) = self.host(ip) {
                     host.sessions += 1;
-                    *host.tools.entry(label.label).or_default() += 1;
+                    count(&mut host.tools, label.label, 1);
                     for ns in span {
                         host.hours |= 1 << (ns.div_euclid(3_600 * SECOND_NS)).rem_euclid(24);
                     }
-                    let through = (label.label, flow.ip[1 - n]);
-                    let room = host.egress.len() < MAX_FINDINGS || host.egress.contains_key(&through);
-                    if label.category == Category::Vpn && outside && room {
-                        *host.egress.entry(through).or_default() += bytes;
+                    if label.category == Category::Vpn && outside {
+                        count(&mut host.egress, (label.label, flow.ip[1 - n]), bytes);
                     }
                 }
             }
@@ -401,7 +400,7 @@ impl Ledger {
             }
             self.count += 1;
         }
-        Some(self.hosts.get_mut(&ip)?.findings.entry(key).or_insert_with(begin))
+        Some(self.hosts.get_mut(&ip)?.findings.entry(key).or_insert_with(|| Box::new(begin())))
     }
 
     /// Findings whose score has reached the bar since the last call, in order of host and kind.
@@ -423,8 +422,13 @@ impl Ledger {
     /// Findings that stand, the worst first.
     #[must_use]
     pub fn findings(&self) -> Vec<&Finding> {
-        let mut all: Vec<&Finding> =
-            self.hosts.values().flat_map(|h| h.findings.values()).filter(|f| f.raised).collect();
+        let mut all: Vec<&Finding> = self
+            .hosts
+            .values()
+            .flat_map(|h| h.findings.values())
+            .map(|f| &**f)
+            .filter(|f| f.raised)
+            .collect();
         all.sort_by_key(|f| {
             (f.severity().number(), -f.score(&self.weights), f.host, f.kind, f.seen_ns[0], f.peer)
         });
@@ -434,7 +438,7 @@ impl Ledger {
     /// A record a host that evidence speaks of.
     pub fn records(&self) -> impl Iterator<Item = HostRecord> {
         self.hosts.iter().map(|(ip, host)| {
-            let mut findings: Vec<Finding> = host.findings.values().cloned().collect();
+            let mut findings: Vec<Finding> = host.findings.values().map(|f| (**f).clone()).collect();
             findings.sort_by_key(|f| (-f.score(&self.weights), f.kind, f.peer));
             HostRecord {
                 host: *ip,
@@ -442,14 +446,29 @@ impl Ledger {
                     .first()
                     .map_or_else(|| self.weights.prior("remote_control"), |f| f.score(&self.weights)),
                 findings,
-                egress: host.egress.iter().map(|((label, peer), bytes)| (*label, *peer, *bytes)).collect(),
+                egress: sorted(&host.egress).into_iter().map(|((l, peer), bytes)| (l, peer, bytes)).collect(),
                 bytes: host.bytes,
                 sessions: host.sessions,
-                tools: host.tools.iter().map(|(t, n)| (*t, *n)).collect(),
+                tools: sorted(&host.tools),
                 active_hours: (0..24u8).filter(|h| host.hours & 1 << h != 0).collect(),
             }
         })
     }
+}
+
+/// Adds to a count; lists are short, and a tree a host would cost more than all of them.
+fn count<K: PartialEq>(rows: &mut Vec<(K, u64)>, key: K, n: u64) {
+    if let Some((_, sum)) = rows.iter_mut().find(|(k, _)| *k == key) {
+        *sum += n;
+    } else if rows.len() < MAX_FINDINGS {
+        rows.push((key, n));
+    }
+}
+
+fn sorted<K: Ord + Copy>(rows: &[(K, u64)]) -> Vec<(K, u64)> {
+    let mut rows = rows.to_vec();
+    rows.sort_unstable();
+    rows
 }
 
 fn add_session(
