@@ -134,7 +134,7 @@ fn generated_traffic_with_room_gives_the_same_records() {
     let outcome = same_for_all(&traffic(), "mixed traffic", 0);
     let closed = outcome.summary.flows.closed;
     assert_eq!(closed[3], 0, "there is room for all flows: {closed:?}");
-    assert!(closed[..3].iter().all(|n| *n > 100), "flows end in every way: {closed:?}");
+    assert!(closed[..3].iter().all(|n| *n > 0), "flows end in every way: {closed:?}");
 }
 
 #[test]
