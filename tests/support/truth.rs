@@ -51,6 +51,8 @@ pub enum Match {
     Right,
     /// No analyzer of this build can know it: nothing was said, or the protocol underneath was named.
     NotCovered,
+    /// An analyzer of this build could have known it, and nothing was said.
+    Missed,
     Wrong,
 }
 
@@ -58,7 +60,13 @@ pub enum Match {
 pub fn compare(expected: Option<&str>, got: Option<&str>) -> Match {
     match (expected, got) {
         (e, g) if e == g => Match::Right,
-        (Some(e), None) if !recognised(e) => Match::NotCovered,
+        (Some(e), None) => {
+            if recognised(e) {
+                Match::Missed
+            } else {
+                Match::NotCovered
+            }
+        }
         // ssh_tunnel by its handshake is ssh.
         (Some(e), Some(g)) if !recognised(e) && e.starts_with(&format!("{g}_")) => Match::NotCovered,
         _ => Match::Wrong,

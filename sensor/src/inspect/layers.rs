@@ -421,7 +421,7 @@ impl Layers {
     pub(super) fn verdict(&self) -> Verdict {
         let labels = self.labels();
         let mut verdict = Verdict { labels, ..Verdict::default() };
-        for layer in self.layers.iter().take(self.used) {
+        for (depth, layer) in self.layers.iter().take(self.used).enumerate() {
             let Some(meta) = layer.meta() else { continue };
             if verdict.app_proto.is_empty() || verdict.app_proto == "failed" {
                 verdict.app_proto = meta.app_proto;
@@ -432,7 +432,10 @@ impl Layers {
             verdict.facts.fill_from(&layer.out.facts);
             verdict.evidence.extend(layer.out.evidence.iter().cloned());
             verdict.evidence_dropped = verdict.evidence_dropped.saturating_add(layer.out.evidence_dropped);
-            verdict.client = verdict.client.or(layer.out.client);
+            // Who called shows in the outermost layer: inside, roles are as they please (DTLS of a call, a desktop shown in reverse).
+            if depth == 0 {
+                verdict.client = layer.out.client;
+            }
             verdict.controlled = verdict.controlled.or(layer.out.controlled);
             verdict.tool = verdict.tool.or(layer.out.tool);
             // A carrier that is only a tunnel for what it hides is as sure as what was found inside.
