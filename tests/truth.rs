@@ -149,7 +149,7 @@ fn findings_that_must_come_out_do_and_those_that_must_not_do_not() {
                 (true, None) if !can_be_found(&r, e) => *uncovered.entry(e.finding.clone()).or_default() += 1,
                 (true, None) => wrong.push(format!("{name}: missing: {e:?}; there are {:#?}", summaries(&r))),
                 (false, Some(a)) => {
-                    wrong.push(format!("{name}: must not be found: {}", a["farend"]["summary"]))
+                    wrong.push(format!("{name}: must not be found: {}", a["farend"]["summary"]));
                 }
                 (must, _) => right[usize::from(must)] += 1,
             }
