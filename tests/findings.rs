@@ -112,6 +112,7 @@ type Ends = [(IpAddr, u16); 2];
 
 /// Every packet number in evidence is that of a frame of its flow, or of a flow between host and peer. Returns how many.
 fn packets_are_theirs(r: &Records, frames: &[Vec<Ends>], what: &str) -> usize {
+    let weights = Weights::default();
     let mut checked = 0;
     let holds = |packet: &Value, fits: &dyn Fn(&Ends) -> bool| {
         frames.get(number(packet) as usize).is_some_and(|f| f.iter().any(fits))
@@ -146,6 +147,13 @@ fn packets_are_theirs(r: &Records, frames: &[Vec<Ends>], what: &str) -> usize {
                 "{what}: packet {} is not between {host} and {peer}: {finding}",
                 line["packet"]
             );
+            if weights.of(text(&line["kind"])).1.is_empty() {
+                // What an analyzer saw stands in a flow's record, too.
+                let same = |l: &Value| l["kind"] == line["kind"] && l["packet"] == line["packet"];
+                let said =
+                    |f: &&Value| f["farend"]["evidence"].as_array().is_some_and(|e| e.iter().any(same));
+                assert!(r.flows().iter().any(said), "{what}: no flow record has {line}");
+            }
             checked += 1;
         }
     }
@@ -170,6 +178,33 @@ fn scores_and_packets_hold_on_the_corpus() {
         scores_add_up(&r, &short(&path));
         packets_are_theirs(&r, &pairs(&path), &short(&path));
     }
+}
+
+#[test]
+fn evidence_names_the_packet_that_completed_it() {
+    let payloads = session(60);
+    let mut c = Capture::default();
+    let mut t = Tcp::open(end(OPERATOR), end(LAPTOP), &mut c);
+    // 4: half of the request; 5: somebody else's; 6: the other half; 7: its acknowledgment; 8: the answer.
+    let (half, rest) = payloads[0].1.split_at(20);
+    t.send(Client, half, &mut c);
+    c.datagram(end("192.168.178.149:5000"), end("194.33.44.11:6000"), b"between");
+    t.send(Client, rest, &mut c);
+    t.ack(Server, &mut c);
+    talk(&mut t, &payloads[1..], &mut c);
+    let r = records_of(&c);
+    let packet = |evidence: &Value, kind: &str| {
+        let line = evidence.as_array().expect("evidence").iter().find(|l| l["kind"] == kind);
+        number(&line.unwrap_or_else(|| panic!("no {kind}: {evidence}"))["packet"])
+    };
+    let flow = r.flows().into_iter().find(|f| f["proto"] == "TCP").expect("the session");
+    let alert = &r.alerts()[0]["farend"]["evidence"];
+    let ledger = &r.of("host")[0]["farend"]["ledger"][0]["evidence"];
+    for (what, evidence) in [("flow", &flow["farend"]["evidence"]), ("alert", alert), ("ledger", ledger)] {
+        assert_eq!(packet(evidence, "rdp.request"), 6, "{what}");
+        assert_eq!(packet(evidence, "rdp.confirm"), 8, "{what}");
+    }
+    assert_eq!(packet(alert, "session.sustained"), 1, "where the session begins");
 }
 
 #[test]
