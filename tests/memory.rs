@@ -279,6 +279,25 @@ fn a_syn_flood_stays_within_the_capacity_and_a_labelled_session_survives_it() {
 }
 
 #[test]
+fn a_flood_that_moves_from_pair_to_pair_borrows_and_gives_back_what_others_do_not_use() {
+    let _turn = alone();
+    // One pair of addresses is one shard: all of the capacity has to move there, and on.
+    const EACH: u32 = 140_000;
+    let flood = (0..4 * EACH).map(|n| {
+        let pair = (n / EACH) as u8;
+        let server = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10 + pair));
+        let ip = Ip { id: n as u16 | 1, ..Ip::new(frame::ip("192.168.1.5"), server) };
+        let ports = [1_024 + (n % 60_000) as u16, 1_000 + (n / 60_000) as u16];
+        frame::ethernet(&[], &frame::tcp(ip, ports, n, 0, SYN, &[]))
+    });
+    let a = Flood { capacity: 16_384, ..Flood::default() }.run(among(flood, u64::from(4 * EACH)));
+    assert!(a.most_live <= 16_384, "{} flows in a table for 16,384", a.most_live);
+    assert!(a.most_live > 4_000, "a single pair got no more than {} of 16,384", a.most_live);
+    assert_eq!(a.flows.untracked[1], 0, "packets without room: {:?}", a.flows);
+    survived(&a);
+}
+
+#[test]
 fn undecided_payload_stays_within_its_limit() {
     let _turn = alone();
     // The first kilobyte of a TLS record that says it is sixteen long: nobody can decide.
