@@ -399,6 +399,11 @@ impl Layers {
         label != std::mem::replace(&mut self.reported, label)
     }
 
+    /// Whether there was a label at the last call of [`Layers::label_changed`].
+    pub(super) const fn labelled(&self) -> bool {
+        self.reported.is_some()
+    }
+
     fn labels(&self) -> Labels {
         if self.layers.iter().take(self.used).all(|l| l.out.label.is_none()) {
             return Labels::default();

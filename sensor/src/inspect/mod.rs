@@ -212,6 +212,12 @@ impl Inspector {
         Progress { label_changed: it.layers.label_changed(), done: it.layers.done() }
     }
 
+    /// Whether a flow has a label so far.
+    #[must_use]
+    pub fn labelled(&self, slot: Slot) -> bool {
+        self.pool[slot as usize].layers.labelled()
+    }
+
     /// What is known of a flow so far.
     #[must_use]
     pub fn verdict(&self, slot: Slot) -> Verdict {

@@ -313,12 +313,16 @@ struct Rank {
 fn rank<K: Key>(table: &Table<K>, core: &Core, shard: u8, v6: bool, rows: &mut Vec<Rank>) {
     for (listed, at) in (0..).zip(table.slots(shard)) {
         let hot = &table.entry(at).hot;
-        let labelled = hot.has(flag::VERDICT)
-            && core
-                .verdicts
-                .get(hot.cold as usize)
-                .and_then(Option::as_ref)
-                .is_some_and(|v| v.labels.label.is_some());
+        let labelled = if hot.has(flag::INSPECTED) {
+            core.inspector.labelled(hot.cold)
+        } else {
+            hot.has(flag::VERDICT)
+                && core
+                    .verdicts
+                    .get(hot.cold as usize)
+                    .and_then(Option::as_ref)
+                    .is_some_and(|v| v.labels.label.is_some())
+        };
         let value = match (hot.has(flag::CLOSED), hot.has(flag::DATA_A | flag::DATA_B), labelled) {
             (true, _, false) => 0,
             (_, false, false) => 1,
