@@ -279,6 +279,27 @@ fn a_syn_flood_stays_within_the_capacity_and_a_labelled_session_survives_it() {
 }
 
 #[test]
+fn half_of_a_session_survives_a_syn_flood_while_it_is_still_read() {
+    let _turn = alone();
+    // Only what the client sends is seen, and its analyzer has not read enough to be done.
+    let mut c = Capture::default();
+    let mut t = Tcp::between(end("194.33.44.11:50220"), end("192.168.178.149:3389"));
+    t.unseen = Some(Server);
+    t.handshake(&mut c);
+    for (side, bytes) in rdp(0).into_iter().chain(encrypted(20)) {
+        t.send(side, &bytes, &mut c);
+    }
+    let mut dice = Dice(1);
+    let flood = (0..100_000u32).map(|n| {
+        let ip = Ip { id: n as u16 | 1, ..Ip::new(random_v4(&mut dice), random_v4(&mut dice)) };
+        frame::ethernet(&[], &frame::tcp(ip, [1_024 + (n % 60_000) as u16, 80], n, 0, SYN, &[]))
+    });
+    let frames = c.frames.into_iter().map(|f| f.bytes).chain(flood).enumerate();
+    let mut a = Flood::default().run(frames.map(|(n, f)| (START_NS + n as i64 * 1_000, f)));
+    assert_eq!(a.reducer.sink_mut().labelled[..], [("rdp", End::Eof, 24)], "the session was torn");
+}
+
+#[test]
 fn a_flood_that_moves_from_pair_to_pair_borrows_and_gives_back_what_others_do_not_use() {
     let _turn = alone();
     // One pair of addresses is one shard: all of the capacity has to move there, and on.
