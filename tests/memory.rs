@@ -160,8 +160,6 @@ impl Flood {
             all_flows: self.all_flows,
             home,
             hash_seed: Some(1),
-            workers: 1,
-            index: 0,
         })
         .expect("address space");
         let mut quotas = Quotas::new(self.capacity);

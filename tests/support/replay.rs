@@ -79,8 +79,6 @@ pub fn run(source: &mut dyn Source, setup: &Setup) -> Outcome {
             all_flows: types.flow,
             home: setup.home.clone(),
             hash_seed: setup.seed,
-            workers: setup.workers,
-            index: 0,
         },
         workers: setup.workers,
         batch: setup.batch,

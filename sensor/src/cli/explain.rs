@@ -61,7 +61,12 @@ fn write(out: &mut String, alert: &Value, inputs: &[String]) -> std::fmt::Result
     let text = |v: &Value| v.as_str().unwrap_or("-").to_owned();
     writeln!(out, "{}  {}  severity {}", text(&f["finding_id"]), text(&f["finding"]), text(&f["severity"]))?;
     writeln!(out, "  {}", text(&f["summary"]))?;
-    writeln!(out, "  seen {} – {}", text(&f["first_seen"]), text(&f["last_seen"]))?;
+    writeln!(
+        out,
+        "  seen {} – {} (as it stood when it was raised)",
+        text(&f["first_seen"]),
+        text(&f["last_seen"])
+    )?;
     let far = &f["far_end"];
     writeln!(
         out,
@@ -100,9 +105,18 @@ fn write(out: &mut String, alert: &Value, inputs: &[String]) -> std::fmt::Result
             text(&line["detail"])
         )?;
     }
+    for family in f["capped"].as_array().into_iter().flatten() {
+        let (sum, cap) = (family["decibans"].as_i64().unwrap_or(0), family["cap"].as_i64().unwrap_or(0));
+        writeln!(
+            out,
+            "  {:>+8}  evidence of the family {} counts for {cap:+} at most",
+            cap.saturating_sub(sum),
+            text(&family["family"])
+        )?;
+    }
     writeln!(
         out,
-        "  {:>8}  in all, each family capped (config/weights.toml): probability {}",
+        "  {:>8}  in all: probability {} (weights and their sources: config/weights.toml)",
         f["score_decibans"].as_i64().unwrap_or(0),
         f["posterior"]
     )

@@ -57,8 +57,6 @@ pub(super) fn analyse(
             all_flows,
             home: home.clone(),
             hash_seed: None,
-            workers,
-            index: 0,
         },
         workers,
         batch: None,

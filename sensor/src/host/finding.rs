@@ -219,9 +219,8 @@ impl Finding {
         self.lines.retain(|l| l.kind != kind);
     }
 
-    /// prior + evidence, each family capped.
-    #[must_use]
-    pub fn score(&self, weights: &Weights) -> i32 {
+    /// Sum of the evidence by family, in the order in which families first appear.
+    fn families(&self) -> Vec<(&str, i32)> {
         let mut families: Vec<(&str, i32)> = Vec::new();
         for line in &self.lines {
             match families.iter_mut().find(|(f, _)| *f == line.family) {
@@ -229,7 +228,20 @@ impl Finding {
                 None => families.push((&line.family, line.decibans)),
             }
         }
-        self.prior + families.iter().map(|(family, sum)| (*sum).min(weights.cap(family))).sum::<i32>()
+        families
+    }
+
+    /// prior + evidence, each family capped.
+    #[must_use]
+    pub fn score(&self, weights: &Weights) -> i32 {
+        self.prior + self.families().iter().map(|(family, sum)| (*sum).min(weights.cap(family))).sum::<i32>()
+    }
+
+    /// Families whose evidence adds up to more than they may count: family, sum, cap. Without them nobody could check the score.
+    #[must_use]
+    pub fn capped(&self, weights: &Weights) -> Vec<(&str, i32, i32)> {
+        let families = self.families().into_iter().map(|(family, sum)| (family, sum, weights.cap(family)));
+        families.filter(|(_, sum, cap)| sum > cap).collect()
     }
 
     /// Probability × 1000.
@@ -292,7 +304,7 @@ impl Finding {
             FindingKind::RemoteControl => format!("{host} is operated remotely by {tool} from {peer}"),
             FindingKind::RemoteControlSuspiciousOrigin => {
                 format!(
-                    "{host} is operated remotely by {tool} from {peer}: an address that people do not sit at"
+                    "{host} is operated remotely by {tool} from {peer}: people seldom sit at such an address"
                 )
             }
             FindingKind::InboundSuspiciousOrigin => format!("sessions into {host} come from {peer}"),

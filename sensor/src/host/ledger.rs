@@ -299,7 +299,6 @@ impl Ledger {
         let key = (FindingKind::InboundSuspiciousOrigin, host, None);
         let prior = self.weights.prior(FindingKind::InboundSuspiciousOrigin.as_str());
         let weights = Arc::clone(&self.weights);
-        let (decibans, family) = weights.of("inbound.session");
         let Some(finding) = self.entry(host, key, 1, || Finding {
             kind: FindingKind::InboundSuspiciousOrigin,
             host,
@@ -328,14 +327,7 @@ impl Ledger {
             flow.port[1],
             label.map(|l| format!(", {}", l.name)).unwrap_or_default()
         );
-        let line = Line {
-            kind: "inbound.session",
-            family: family.to_owned(),
-            decibans,
-            packet: flow.birth.number,
-            input: flow.birth.input,
-            detail,
-        };
+        let line = weighed(&weights, "inbound.session", flow, detail);
         let peer = peer.to_string();
         finding.put_once(line, |l| l.detail.split(' ').next() == Some(&peer));
     }
@@ -490,18 +482,12 @@ fn add_session(
             detail: e.detail.to_string(),
         });
     }
-    let mut put = |kind: &'static str, detail: String| {
-        let (decibans, family) = weights.of(kind);
-        finding.put(Line {
-            kind,
-            family: family.to_owned(),
-            decibans,
-            packet: flow.birth.number,
-            input: flow.birth.input,
-            detail,
-        });
-    };
     let packets = [volume.packets[peer_side], volume.packets[1 - peer_side]];
+    // The longest session with this peer speaks, for the finding and against it.
+    if finding.packets[0] + finding.packets[1] > packets[0] + packets[1] {
+        return;
+    }
+    finding.packets = packets;
     let bytes = [volume.bytes[peer_side], volume.bytes[1 - peer_side]];
     let lasted_ns = span[1].saturating_sub(span[0]).max(0);
     let seconds = lasted_ns / SECOND_NS;
@@ -509,38 +495,29 @@ fn add_session(
         "{} packets ({} B) from the far end, {} ({} B) back, {} s",
         packets[0], bytes[0], packets[1], bytes[1], seconds
     );
-    if packets.contains(&0) {
-        put("capture.one_sided", "one direction only".into());
-    }
-    if v.basis == farend_analyzers::Basis::Midstream {
-        put("label.midstream", "the beginning was not captured".into());
-    }
     let sustained = packets.iter().all(|p| *p >= SUSTAINED_PACKETS);
-    // The longest session with this peer speaks.
-    if finding.packets[0] + finding.packets[1] > packets[0] + packets[1] {
-        return;
-    }
-    finding.packets = packets;
-    let mut put = |kind: &'static str, detail: String| {
-        let (decibans, family) = weights.of(kind);
-        finding.put(Line {
-            kind,
-            family: family.to_owned(),
-            decibans,
-            packet: flow.birth.number,
-            input: flow.birth.input,
-            detail,
-        });
-    };
-    if sustained {
-        put("session.sustained", told);
-        if lasted_ns >= LONG_NS {
-            put("session.long", format!("{seconds} s"));
+    let midstream = v.basis == farend_analyzers::Basis::Midstream;
+    let facts = [
+        ("capture.one_sided", packets.contains(&0), "one direction only".to_owned()),
+        ("label.midstream", midstream, "the beginning was not captured".to_owned()),
+        ("session.sustained", sustained, told.clone()),
+        ("session.long", sustained && lasted_ns >= LONG_NS, format!("{seconds} s")),
+        ("session.short", !sustained, told),
+    ];
+    for (kind, holds, detail) in facts {
+        if holds {
+            finding.put(weighed(weights, kind, flow, detail));
+        } else {
+            finding.retract(kind);
         }
-        finding.retract("session.short");
-    } else {
-        put("session.short", told);
     }
+}
+
+/// A line of evidence that is no analyzer's, shown at the flow's first packet.
+fn weighed(weights: &Weights, kind: &'static str, flow: &FlowId, detail: String) -> Line {
+    let (decibans, family) = weights.of(kind);
+    let (packet, input) = (flow.birth.number, flow.birth.input);
+    Line { kind, family: family.to_owned(), decibans, packet, input, detail }
 }
 
 fn add_origin(finding: &mut Finding, weights: &Weights, flow: &FlowId, far: &FarEnd) {
@@ -550,17 +527,9 @@ fn add_origin(finding: &mut Finding, weights: &Weights, flow: &FlowId, far: &Far
         crate::intel::Class::Proxy => "origin.proxy",
         _ => "origin.hosting",
     };
-    let (decibans, family) = weights.of(kind);
     let org = far.as_org.as_deref().unwrap_or("");
     let asn = far.asn.map(|a| format!("AS{a} {org}, ")).unwrap_or_default();
-    finding.put(Line {
-        kind,
-        family: family.to_owned(),
-        decibans,
-        packet: flow.birth.number,
-        input: flow.birth.input,
-        detail: format!("{asn}{}", far.class_basis),
-    });
+    finding.put(weighed(weights, kind, flow, format!("{asn}{}", far.class_basis)));
 }
 
 /// The side of a flow that is the far end: 0 = the opener, 1 = the other. The side outside; where both or none is, the side

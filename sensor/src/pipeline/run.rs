@@ -26,7 +26,7 @@ const QUEUE: usize = 16;
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Bounds and timeouts of flows; `workers` and `index` are set here.
+    /// Bounds and timeouts of flows, the same for every worker.
     pub worker: Config,
     /// Workers; 1 runs everything in the calling thread.
     pub workers: usize,
@@ -70,10 +70,6 @@ pub fn run<S: Sink + Send>(
     }
 }
 
-fn worker_config(settings: &Settings, index: usize) -> Config {
-    Config { workers: settings.workers.max(1), index, ..settings.worker.clone() }
-}
-
 /// Everything in this thread.
 fn alone<S: Sink>(
     source: &mut dyn Source,
@@ -81,7 +77,7 @@ fn alone<S: Sink>(
     reducer: &mut Reducer<S>,
     progress: &mut OnProgress<'_>,
 ) -> io::Result<Summary> {
-    let mut worker = Worker::new(worker_config(settings, 0))?;
+    let mut worker = Worker::new(settings.worker.clone())?;
     let mut quotas = Quotas::new(settings.worker.capacity);
     let mut splitter = Splitter::new(Decoder::default());
     let mut lanes = [Units::default()];
@@ -133,7 +129,7 @@ fn together<S: Sink + Send>(
     progress: &mut OnProgress<'_>,
 ) -> io::Result<Summary> {
     let workers = (0..settings.workers)
-        .map(|i| Worker::new(worker_config(settings, i)))
+        .map(|_| Worker::new(settings.worker.clone()))
         .collect::<io::Result<Vec<_>>>()?;
     let failed = &AtomicBool::new(false);
     std::thread::scope(|scope| {

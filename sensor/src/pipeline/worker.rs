@@ -74,10 +74,6 @@ pub struct Config {
     pub home: Home,
     /// Seed of the table hash; random where `None`.
     pub hash_seed: Option<u64>,
-    /// How many workers there are, and which one this is.
-    pub workers: usize,
-    /// See [`Config::workers`].
-    pub index: usize,
 }
 
 /// One worker.

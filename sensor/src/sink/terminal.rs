@@ -226,6 +226,7 @@ fn finding(
         f.flow.port[1]
     )?;
     let shown = if style.verbose { usize::MAX } else { SHOWN_LINES };
+    writeln!(out, "             {} before any evidence", style.paint("2", &format!("{:+4}", f.prior)))?;
     for line in f.lines.iter().take(shown) {
         let file = story
             .files
@@ -240,6 +241,13 @@ fn finding(
             line.kind,
             line.packet,
             line.detail
+        )?;
+    }
+    for (family, sum, cap) in f.capped(weights) {
+        writeln!(
+            out,
+            "             {} evidence of the family {family} counts for {cap:+} at most",
+            style.paint("2", &format!("{:+4}", cap - sum))
         )?;
     }
     if f.lines.len() > shown {

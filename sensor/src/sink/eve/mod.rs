@@ -19,7 +19,7 @@ use crate::decode::proto;
 use crate::flow::tcp;
 use crate::host::{Finding, HostRecord, Weights};
 use crate::pipeline::{Ended, Far};
-use ours::{Account, AlertPart, Egress, EvidenceLine, FlowPart, HostLine, HostPart};
+use ours::{Account, AlertPart, Capped, Egress, EvidenceLine, FlowPart, HostLine, HostPart};
 use protocol::{DnsRecord, HttpRecord, QuicRecord, SshRecord, TlsRecord};
 use tuple::Tuple;
 pub use tuple::{community_id, proto_name};
@@ -246,6 +246,7 @@ impl<W: Write> Eve<W> {
                         prior_decibans: f.prior,
                         score_decibans: f.score(weights),
                         evidence: f.lines.iter().map(|l| EvidenceLine::of(l, several)).collect(),
+                        capped: Capped::of(f, weights),
                     })
                     .collect(),
             },

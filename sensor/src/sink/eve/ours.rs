@@ -141,6 +141,21 @@ pub(super) struct AlertPart<'a> {
     pub(super) summary: String,
     pub(super) prior_decibans: i32,
     pub(super) evidence: Vec<EvidenceLine<'a>>,
+    pub(super) capped: Vec<Capped<'a>>,
+}
+
+/// A family whose evidence adds up to more than it may count.
+#[derive(Serialize)]
+pub(super) struct Capped<'a> {
+    family: &'a str,
+    decibans: i32,
+    cap: i32,
+}
+
+impl<'a> Capped<'a> {
+    pub(super) fn of(f: &'a Finding, weights: &Weights) -> Vec<Self> {
+        f.capped(weights).into_iter().map(|(family, decibans, cap)| Self { family, decibans, cap }).collect()
+    }
 }
 
 impl<'a> AlertPart<'a> {
@@ -160,6 +175,7 @@ impl<'a> AlertPart<'a> {
             summary: f.summary(),
             prior_decibans: f.prior,
             evidence: f.lines.iter().map(|l| EvidenceLine::of(l, several)).collect(),
+            capped: Capped::of(f, weights),
         }
     }
 }
@@ -200,4 +216,5 @@ pub(super) struct Account<'a> {
     pub(super) prior_decibans: i32,
     pub(super) score_decibans: i32,
     pub(super) evidence: Vec<EvidenceLine<'a>>,
+    pub(super) capped: Vec<Capped<'a>>,
 }
