@@ -149,3 +149,20 @@ fn one_direction_alone_has_no_false_label_and_the_right_opener() {
     println!("{} openers, {} labels", sum.0, sum.1);
     assert!(sum.0 > 30 && sum.1 > 10, "hardly a flow was checked: {sum:?}");
 }
+
+#[test]
+fn a_shell_whose_handshake_was_missed_is_no_label_but_its_shape_tells_which_side_is_operated() {
+    let truth = truth::all().into_iter().find(|t| t.capture.ends_with("farm_vnc_openvpn.pcap")).unwrap();
+    let r = run_capture(&Capture::read(&truth.capture), &Setup::default());
+    let r = r.records();
+    let shells: Vec<_> = truth.flows.iter().filter(|f| f.label.as_deref() == Some("ssh")).collect();
+    assert!(!shells.is_empty());
+    for shell in shells {
+        let f = r.flows().into_iter().find(|f| ends(f) == [shell.client, shell.server]).unwrap();
+        assert_eq!(f["farend"]["label"], serde_json::Value::Null, "{}", told(f));
+        assert_eq!(f["farend"]["controlled"].as_str(), shell.controlled_side(shell.client), "{}", told(f));
+        let evidence = &f["farend"]["evidence"][0];
+        assert_eq!(evidence["kind"], "shape.operated");
+        assert!(evidence["detail"].as_str().unwrap().starts_with("a terminal, by 2 windows"), "{evidence}");
+    }
+}

@@ -17,7 +17,7 @@ mod bins;
 mod tests;
 mod way;
 
-use crate::{Dir, Side};
+use crate::{Dir, Kind as EvidenceKind, Side};
 use bins::LAG_BIN;
 use way::{Answers, Tally, Way};
 
@@ -31,6 +31,14 @@ const WINDOW_MIN: i64 = 15 * SECOND;
 /// Windows of which two must agree. One alone is false in 3 of 954, two agreeing in none of 130 flows of other traffic.
 const REMEMBERED: usize = 4;
 const AGREEING: u8 = 2;
+
+/// Evidence that a [`Judgement`] is.
+pub const OPERATED: EvidenceKind = EvidenceKind {
+    name: "shape.operated",
+    decibans: 15,
+    says: "one side sends few, small messages at a person's pace and the other answers them with a screen: seen in 32 of 34 operated \
+           flows and in 0 of 130 others (95 % bounds 0.81 and 0.029), all on recordings with scripted typing",
+};
 
 /// What is operated across the flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +79,33 @@ pub struct Judgement {
     pub span_ns: (i64, i64),
 }
 
+impl Judgement {
+    /// The figures for a person; times count from `first_ns`, the flow's first packet.
+    #[must_use]
+    pub fn told(&self, first_ns: i64) -> String {
+        let what = match self.kind {
+            Kind::Gui => "a desktop",
+            Kind::Terminal => "a terminal",
+        };
+        let second = |ns: i64| ns.saturating_sub(first_ns).max(0).wrapping_div(SECOND);
+        let Self { inputs, spontaneous, onsets, windows, .. } = self;
+        let against = match self.against {
+            0 => String::new(),
+            n => format!("; {n} windows show the other side"),
+        };
+        format!(
+            "{what}, by {windows} windows from {} s to {} s: {inputs} inputs, {spontaneous} of them answer nothing; of {onsets} after a \
+             pause {} % are followed within one span of 40 ms, mostly {} to {} ms later ({} % by chance){against}",
+            second(self.span_ns.0),
+            second(self.span_ns.1),
+            self.answered_percent,
+            self.answer_ms,
+            self.answer_ms.saturating_add(u16::try_from(LAG_BIN / 1_000_000).unwrap_or(0)),
+            self.chance_percent,
+        )
+    }
+}
+
 /// The state of one flow: 1.2 KiB, no heap.
 #[derive(Clone, Debug, Default)]
 pub struct Shape {
@@ -91,6 +126,18 @@ struct Clock {
 }
 
 impl Shape {
+    /// The state of a flow that began at `first_ns`, which may have been long before its first packet that is taken.
+    #[must_use]
+    pub fn since(first_ns: i64) -> Self {
+        let clock = Clock {
+            first: first_ns,
+            last: first_ns,
+            from: first_ns,
+            until: first_ns.saturating_add(SKIPPED),
+        };
+        Self { clock: Some(clock), ..Self::default() }
+    }
+
     /// Takes a packet that carries `payload_len` bytes above the transport at `ts_ns`; the judgement is returned when it is first
     /// reached. A packet without payload is no packet; one before the latest is taken to come with it.
     pub fn on_packet(&mut self, dir: Dir, payload_len: u32, ts_ns: i64) -> Option<Judgement> {

@@ -32,6 +32,8 @@ pub mod flag {
     pub const BEYOND_SYN: u16 = 1 << 13;
     /// A SYN with ACK was seen.
     pub const SYN_ACK: u16 = 1 << 14;
+    /// [`super::Hot::cold`] names a flow under watch.
+    pub const WATCHED: u16 = 1 << 15;
 }
 
 /// Bits of a TCP header's flags (RFC 9293 3.1).
@@ -154,7 +156,7 @@ pub struct Hot {
     pub bytes: [u64; 2],
     /// Packets sent by each end, low 32 bits.
     pub packets: [u32; 2],
-    /// Inspection or verdict, see [`flag`]; before that, sequence number of the called side's first payload byte ([`flag::SYN_ACK`]).
+    /// Inspection, watch or verdict, see [`flag`]; before that, sequence number of the called side's first payload byte ([`flag::SYN_ACK`]).
     pub cold: u32,
     /// See [`flag`].
     pub flags: u16,

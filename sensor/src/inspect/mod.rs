@@ -8,6 +8,7 @@
 mod layers;
 mod order;
 mod stream;
+pub mod watch;
 
 pub use layers::{ProbeTable, Verdict};
 

@@ -107,6 +107,10 @@ pub struct Counters {
     pub inspected: u64,
     /// Flows not inspected, or not to their end, since their shard held too much.
     pub uninspected: u64,
+    /// Times that a flow was taken under watch for its shape, and that there was no place for it.
+    pub watched: u64,
+    /// See [`Self::watched`].
+    pub unwatched: u64,
     /// Flows of which only one side was seen although it sent payload or got an answer's acknowledgment.
     pub one_sided: u64,
     /// Evidence found, and evidence beyond the bound of its flow.
@@ -125,6 +129,8 @@ impl Counters {
         self.live += other.live;
         self.inspected += other.inspected;
         self.uninspected += other.uninspected;
+        self.watched += other.watched;
+        self.unwatched += other.unwatched;
         self.one_sided += other.one_sided;
         each(&mut self.untracked, &other.untracked);
         each(&mut self.closed, &other.closed);

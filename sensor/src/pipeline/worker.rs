@@ -4,9 +4,13 @@
 //! Packets are taken in batches: hash and fetch every bucket, then fetch every entry, then update, so that a batch waits for
 //! memory once and not once a packet.
 
+mod leave;
+mod opener;
+mod watch;
+
 use std::io;
 
-use farend_analyzers::{Dir, Side, Transport};
+use farend_analyzers::{Dir, Transport};
 
 use super::counters::{Counters, Untracked};
 use super::report::{Ended, FlowId, Learned, Report, Sighting, volume};
@@ -14,11 +18,13 @@ use super::unit::{Tick, Unit, Units};
 use crate::clock::SECOND_NS;
 use crate::decode::{Addrs, Packet, proto};
 use crate::flow::{
-    Birth, Demand, End, Entry, Hasher, Hot, Key, Key4, Key6, OpenerBasis, Orientation, Quotas, SHARDS, Table,
-    flag, tcp,
+    Birth, Demand, End, Hasher, Hot, Key, Key4, Key6, OpenerBasis, Orientation, Quotas, SHARDS, Table, flag,
+    tcp,
 };
 use crate::home::Home;
+use crate::inspect::watch::Watch;
 use crate::inspect::{Begin, Inspector, Limits, Owner, Payload, Verdict};
+use opener::{first_guess, last_word};
 
 /// Packets that are prefetched together.
 pub(super) const STEP: usize = 32;
@@ -28,14 +34,6 @@ const SPOKES: u64 = 16;
 const NO_PRINT: [u8; 3] = [0; 3];
 /// Copies of a frame from a span port arrive within this.
 const DUPLICATE_NS: i64 = 1_000_000;
-/// When a shard is full, this part of it makes way at once, so that the walk is paid by many new flows.
-const EVICT_PART: u32 = 8;
-/// Closing flows are fetched this many ahead.
-const CLOSE_AHEAD: usize = 8;
-/// A port below this is given to services (RFC 6335).
-const SYSTEM_PORTS: u16 = 1_024;
-/// From here on ports are dynamic (Linux's default range begins lower than RFC 6335's 49,152).
-const DYNAMIC_PORTS: u16 = 32_768;
 
 /// Seconds without a packet after which a flow ends.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +85,9 @@ pub struct Worker {
 struct Core {
     config: Config,
     inspector: Inspector,
+    watch: Watch,
+    /// A flow under watch that has fallen silent, whose place another one wants.
+    silent: Option<Owner>,
     quotas: Quotas,
     demand: Box<[Demand; SHARDS]>,
     verdicts: Vec<Option<Box<Verdict>>>,
@@ -95,7 +96,7 @@ struct Core {
     counters: Counters,
     swept_to: Option<u64>,
     private_seen: bool,
-    /// The packet at hand was inspected.
+    /// With the packet at hand some flow may have to make way.
     fed: bool,
     /// Flows of a shard whose time has come; kept for the next sweep.
     due: Vec<(u32, End)>,
@@ -111,6 +112,8 @@ impl Worker {
             v6: Table::new(quotas.capacity(), hasher)?,
             core: Core {
                 inspector: Inspector::new(config.limits),
+                watch: Watch::default(),
+                silent: None,
                 quotas,
                 demand: Box::new([Demand::default(); SHARDS]),
                 verdicts: Vec::new(),
@@ -194,6 +197,11 @@ impl Worker {
             while let Some(owner) = self.core.inspector.crowded(unit.shard) {
                 self.let_go(owner, unit);
             }
+            match self.core.silent.take() {
+                Some(Owner { at, v6: false }) => self.core.unwatch(&mut self.v4, at),
+                Some(Owner { at, v6: true }) => self.core.unwatch(&mut self.v6, at),
+                None => {}
+            }
         }
     }
 
@@ -213,34 +221,6 @@ impl Worker {
     fn open(&mut self, unit: &Unit) {
         if self.core.demand[usize::from(unit.shard)].live >= self.core.quotas.of(unit.shard) {
             self.evict(unit.shard);
-        }
-    }
-
-    /// Ends the least valuable flows of a full shard: torn down, then one-sided, then unlabelled ones; the longest idle first.
-    #[cold]
-    fn evict(&mut self, shard: u8) {
-        let mut rows: Vec<Rank> = Vec::new();
-        rank(&self.v4, &self.core, shard, false, &mut rows);
-        rank(&self.v6, &self.core, shard, true, &mut rows);
-        let quota = self.core.quotas.of(shard);
-        let over = u32::try_from(rows.len()).unwrap_or(u32::MAX).saturating_sub(quota);
-        let count = ((quota / EVICT_PART).max(1) + over) as usize;
-        if count < rows.len() {
-            rows.select_nth_unstable(count - 1);
-            rows.truncate(count);
-        }
-        rows.sort_unstable();
-        for (i, row) in rows.iter().enumerate() {
-            match rows.get(i + CLOSE_AHEAD) {
-                Some(ahead) if ahead.v6 => self.v6.prefetch_close(ahead.at),
-                Some(ahead) => self.v4.prefetch_close(ahead.at),
-                None => {}
-            }
-            if row.v6 {
-                self.core.end(&mut self.v6, shard, row.at, End::Evicted);
-            } else {
-                self.core.end(&mut self.v4, shard, row.at, End::Evicted);
-            }
         }
     }
 
@@ -293,40 +273,6 @@ fn key4(p: &Packet, src: [u8; 4], dst: [u8; 4]) -> (Key4, Orientation) {
 #[inline]
 fn key6(p: &Packet, src: [u8; 16], dst: [u8; 16]) -> (Key6, Orientation) {
     Key6::of(src, p.src_port, dst, p.dst_port, p.proto, p.domain)
-}
-
-/// How much a flow is worth keeping: the smallest goes first. The order is the same in every run: flows of a shard are listed in an
-/// order that only the shard's own history makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    value: u8,
-    last_ns: i64,
-    v6: bool,
-    listed: u32,
-    at: u32,
-}
-
-fn rank<K: Key>(table: &Table<K>, core: &Core, shard: u8, v6: bool, rows: &mut Vec<Rank>) {
-    for (listed, at) in (0..).zip(table.slots(shard)) {
-        let hot = &table.entry(at).hot;
-        let labelled = if hot.has(flag::INSPECTED) {
-            core.inspector.labelled(hot.cold)
-        } else {
-            hot.has(flag::VERDICT)
-                && core
-                    .verdicts
-                    .get(hot.cold as usize)
-                    .and_then(Option::as_ref)
-                    .is_some_and(|v| v.labels.label.is_some())
-        };
-        let value = match (hot.has(flag::CLOSED), hot.has(flag::DATA_A | flag::DATA_B), labelled) {
-            (true, _, false) => 0,
-            (_, false, false) => 1,
-            (_, true, false) => 2,
-            (_, _, true) => 3,
-        };
-        rows.push(Rank { value, last_ns: hot.last_ns, v6, listed, at });
-    }
 }
 
 /// A print of the fields that two copies of one frame share; 0 = this packet cannot be told from another one. Of 24 bits, so that
@@ -416,6 +362,7 @@ impl Core {
         if table.hot_mut(at).flags & (flag::VERDICT | flag::INSPECTED) != 0 {
             self.grown(table, at, unit);
         }
+        self.follow(table, at, side, unit);
     }
 
     /// Opens a flow for `unit`.
@@ -481,7 +428,7 @@ impl Core {
         if p.tcp_flags & tcp::ACK != 0 && side != hot.opener() {
             hot.flags |= flag::SYN_ACK;
             // Until inspection begins nothing else is in `cold`, and the record of birth is another line of memory.
-            if !hot.has(flag::INSPECTED) && !hot.has(flag::VERDICT) {
+            if hot.flags & (flag::INSPECTED | flag::VERDICT | flag::WATCHED) == 0 {
                 hot.cold = p.seq.wrapping_add(1);
             }
         }
@@ -536,7 +483,11 @@ impl Core {
     fn decide<K: Key>(&mut self, table: &mut Table<K>, at: u32, seq: u64, ts_ns: i64) {
         let hot = table.hot_mut(at);
         let names = &mut self.report.names;
-        let verdict = self.inspector.end(hot.cold, |name| names.push(Learned { seq, ts_ns, name }));
+        let mut verdict = self.inspector.end(hot.cold, |name| names.push(Learned { seq, ts_ns, name }));
+        if verdict.labels.label.is_none() {
+            // What nobody answered operates nothing; the shape of the flow may still show that something does.
+            verdict.controlled = None;
+        }
         hot.flags &= !flag::INSPECTED;
         hot.flags |= flag::DECIDED;
         self.counters.evidence[0] += verdict.evidence.len() as u64;
@@ -544,13 +495,24 @@ impl Core {
         if verdict.is_empty() {
             return;
         }
+        hot.flags |= flag::VERDICT;
+        hot.cold = self.keep(verdict);
+    }
+
+    /// Stores the verdict of a flow that lives on; returns where.
+    fn keep(&mut self, verdict: Verdict) -> u32 {
         let slot = self.free_verdicts.pop().unwrap_or_else(|| {
             self.verdicts.push(None);
             (self.verdicts.len() - 1) as u32
         });
         self.verdicts[slot as usize] = Some(Box::new(verdict));
-        hot.flags |= flag::VERDICT;
-        hot.cold = slot;
+        slot
+    }
+
+    /// The verdict on a flow that is decided, where there is one.
+    fn verdict_of(&self, hot: &Hot) -> Option<&Verdict> {
+        let slot = if hot.has(flag::WATCHED) { self.watch.kept(hot.cold) } else { hot.cold };
+        hot.has(flag::VERDICT).then(|| self.verdicts.get(slot as usize)).flatten()?.as_deref()
     }
 
     /// A labelled flow is sighted again whenever its packets have doubled, so that findings can tell a session from an attempt.
@@ -565,7 +527,7 @@ impl Core {
         let verdict = if hot.has(flag::INSPECTED) {
             Some(self.inspector.verdict(hot.cold))
         } else {
-            self.verdicts[hot.cold as usize].as_deref().cloned()
+            self.verdict_of(hot).cloned()
         };
         if let Some(verdict) = verdict.filter(|v| v.labels.label.is_some()) {
             self.sight(table, at, unit, verdict);
@@ -585,48 +547,14 @@ impl Core {
         });
     }
 
-    fn sweep<K: Key>(&mut self, table: &mut Table<K>, shard: u8, now_ns: i64) {
-        let t = self.config.timeouts;
-        let mut due = std::mem::take(&mut self.due);
-        due.extend(table.slots(shard).filter_map(|at| {
-            let entry = table.entry(at);
-            let hot = &entry.hot;
-            let both = hot.has(flag::DATA_A | flag::DATA_B) || hot.has(flag::SYN_ACK);
-            let (seconds, end) = match (hot.has(flag::CLOSED), entry.key.proto() == proto::TCP, both) {
-                (true, ..) => (t.closed, End::Closed),
-                (_, true, true) => (t.tcp_established, End::Idle),
-                (_, true, false) => (t.tcp_new, End::Idle),
-                (_, false, true) => (t.other_established, End::Idle),
-                (_, false, false) => (t.other_new, End::Idle),
-            };
-            (now_ns.saturating_sub(hot.last_ns) > seconds * SECOND_NS).then_some((at, end))
-        }));
-        for (i, (at, end)) in due.iter().enumerate() {
-            if let Some((ahead, _)) = due.get(i + CLOSE_AHEAD) {
-                table.prefetch_close(*ahead);
-            }
-            self.end(table, shard, *at, *end);
-        }
-        due.clear();
-        self.due = due;
-        table.trim(shard);
-    }
-
-    fn end_all<K: Key>(&mut self, table: &mut Table<K>, shard: u8, end: End) {
-        let live: Vec<u32> = table.slots(shard).collect();
-        for (i, at) in live.iter().enumerate() {
-            if let Some(ahead) = live.get(i + CLOSE_AHEAD) {
-                table.prefetch_close(*ahead);
-            }
-            self.end(table, shard, *at, end);
-        }
-    }
-
     /// Ends one flow: its verdict is completed, and it is reported where it matters.
     fn end<K: Key>(&mut self, table: &mut Table<K>, shard: u8, at: u32, end: End) {
         if table.entry(at).hot.has(flag::INSPECTED) {
             let last_ns = table.entry(at).hot.last_ns;
             self.decide(table, at, u64::MAX, last_ns);
+        }
+        if table.entry(at).hot.has(flag::WATCHED) {
+            self.unwatch(table, at);
         }
         let (entry, birth) = table.close(shard, at);
         self.demand[usize::from(shard)].live -= 1;
@@ -673,69 +601,6 @@ const fn transport_of(number: u8) -> Transport {
         proto::UDP => Transport::Udp,
         other => Transport::Ip(other),
     }
-}
-
-/// The opener by what the first packet shows, as a key end, and on what that rests.
-fn first_guess(p: &Packet, sender: usize) -> (usize, OpenerBasis) {
-    if p.proto == proto::TCP && p.tcp_flags & (tcp::SYN | tcp::RST) == tcp::SYN {
-        let answers = p.tcp_flags & tcp::ACK != 0;
-        return (if answers { 1 - sender } else { sender }, OpenerBasis::Syn);
-    }
-    let service = |port: u16| port < SYSTEM_PORTS && port != 0;
-    match (service(p.src_port), service(p.dst_port)) {
-        (true, false) if p.dst_port >= SYSTEM_PORTS => return (1 - sender, OpenerBasis::Ports),
-        (false, true) if p.src_port >= SYSTEM_PORTS => return (sender, OpenerBasis::Ports),
-        _ => {}
-    }
-    // A connection whose SYN is missing began before the capture: its registered port is the service's.
-    if p.proto == proto::TCP {
-        match (p.src_port >= DYNAMIC_PORTS, p.dst_port >= DYNAMIC_PORTS) {
-            (false, true) => return (1 - sender, OpenerBasis::Ports),
-            (true, false) => return (sender, OpenerBasis::Ports),
-            _ => {}
-        }
-    }
-    (sender, OpenerBasis::First)
-}
-
-/// The opener by everything that is known. The verdict's sides are turned round with it.
-fn last_word<K: Key>(entry: &Entry<K>, verdict: Option<&mut Verdict>) -> (usize, OpenerBasis) {
-    let guess = entry.hot.opener();
-    let (opener, basis) = weigh(entry, verdict.as_deref());
-    if let Some(verdict) = verdict.filter(|_| opener != guess) {
-        verdict.flip();
-    }
-    (opener, basis)
-}
-
-/// A SYN, else the recognised protocol's usual port, else its roles, else ports, else who sent how much.
-fn weigh<K: Key>(entry: &Entry<K>, verdict: Option<&Verdict>) -> (usize, OpenerBasis) {
-    let hot: &Hot = &entry.hot;
-    let guess = hot.opener();
-    if hot.basis() == OpenerBasis::Syn {
-        return (guess, OpenerBasis::Syn);
-    }
-    if let Some((verdict, client)) = verdict.and_then(|v| Some((v, v.client?))) {
-        // Roles are not who called whom: a viewer that listens is called by the machine it shows.
-        let usual = [entry.key.a().1, entry.key.b().1].map(|port| verdict.usual_ports.contains(&port));
-        match usual {
-            [false, true] => return (0, OpenerBasis::Ports),
-            [true, false] => return (1, OpenerBasis::Ports),
-            _ if client == Side::Src => return (guess, OpenerBasis::Handshake),
-            _ => return (1 - guess, OpenerBasis::Handshake),
-        }
-    }
-    if hot.basis() == OpenerBasis::First && entry.key.proto() == proto::TCP {
-        // Whoever asks sends less than whoever serves; four times less is no accident.
-        let [a, b] = hot.bytes;
-        if a > 4 * b.max(1) {
-            return (1, OpenerBasis::Sizes);
-        }
-        if b > 4 * a.max(1) {
-            return (0, OpenerBasis::Sizes);
-        }
-    }
-    (guess, hot.basis())
 }
 
 fn flow_id<K: Key>(key: &K, birth: &Birth, opener: usize, basis: OpenerBasis) -> FlowId {

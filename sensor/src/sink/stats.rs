@@ -76,6 +76,8 @@ pub fn ours(s: &Summary, source: &dyn Source, problems: &[String]) -> Value {
                 "live": s.flows.live,
                 "inspected": s.flows.inspected,
                 "uninspected": s.flows.uninspected,
+                "watched": s.flows.watched,
+                "unwatched": s.flows.unwatched,
                 "one_sided": s.flows.one_sided,
                 "evidence": s.flows.evidence[0],
             },

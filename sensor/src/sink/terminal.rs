@@ -333,6 +333,7 @@ fn unseen(out: &mut String, story: &Story<'_>, style: Style) -> std::fmt::Result
     row(s.flows.closed[3], "flows ended early to make room");
     row(s.flows.one_sided, "TCP flows of which only one direction was captured");
     row(s.flows.uninspected, "flows not inspected to their end");
+    row(s.flows.unwatched, "times there was no room to follow a flow for its shape");
     row(
         s.decode.oversize,
         "frames larger than any link carries (offloads of the capturing machine: ethtool -K IFACE gro off lro off tso off)",

@@ -95,7 +95,7 @@ impl<'a> FlowPart<'a> {
             category: label.and_then(label_info).map(|l| l.category.as_str()),
             basis: label.and(verdict).map(|v| v.basis.as_str()),
             confidence: label.and(verdict).map(|v| probability(v.confidence())),
-            controlled: label.and(verdict).and_then(|v| v.controlled).map(|side| match side {
+            controlled: verdict.and_then(|v| v.controlled).map(|side| match side {
                 Side::Src => "src",
                 Side::Dest => "dest",
             }),
