@@ -297,3 +297,46 @@ fn with_one_file_evidence_names_no_file_and_with_several_it_does() {
     assert_eq!(labelled[0]["pcap_filename"], "1.pcap");
     assert_eq!(two.stats()["farend"]["inputs"].as_array().map(Vec::len), Some(2));
 }
+
+/// A TURN message with the address of a peer (RFC 8656 section 18.3).
+fn turn(kind: u16, peer: std::net::SocketAddrV4) -> Vec<u8> {
+    const COOKIE: u32 = 0x2112_A442;
+    let mut message = kind.to_be_bytes().to_vec();
+    message.extend([0, 12]);
+    message.extend(COOKIE.to_be_bytes());
+    message.extend([7; 12]);
+    message.extend([0, 0x12, 0, 8, 0, 1]);
+    message.extend((peer.port() ^ (COOKIE >> 16) as u16).to_be_bytes());
+    message.extend((u32::from(*peer.ip()) ^ COOKIE).to_be_bytes());
+    message
+}
+
+#[test]
+fn whoever_is_talked_to_through_a_turn_server_is_the_far_end() {
+    const CREATE_PERMISSION: u16 = 0x008;
+    const CHANNEL_BIND: u16 = 0x009;
+    let (client, server) = (end("192.168.1.10:50000"), end("203.0.113.7:3478"));
+    let far_end = |messages: &[(u16, &str)]| {
+        let mut c = Capture::default();
+        for (kind, peer) in messages {
+            c.datagram(client, server, &turn(*kind, peer.parse().unwrap()));
+        }
+        let outcome = run_capture(&c, &Setup::default());
+        let r = outcome.records();
+        check(&r, "TURN");
+        r.only_flow()["farend"].clone()
+    };
+    let bound = far_end(&[(CREATE_PERMISSION, "10.1.1.1:9"), (CHANNEL_BIND, "88.198.54.20:3389")]);
+    assert_eq!(bound["far_end"]["ip"], "88.198.54.20");
+    assert_eq!(bound["far_end"]["port"], 3389);
+    assert_eq!(bound["far_end"]["class"], "hosting", "of the peer, not of the relay");
+    assert_eq!(bound["far_end"]["reached"], "relay");
+    assert_eq!(bound["far_end"]["relay"], serde_json::json!({"ip": "203.0.113.7", "port": 3478}));
+    assert_eq!(bound["stun"]["peers"].as_array().map(Vec::len), Some(2));
+    // Asked for only, and an address inside: neither is anybody outside that is talked to.
+    for message in [(CREATE_PERMISSION, "88.198.54.20:3389"), (CHANNEL_BIND, "192.168.1.77:5")] {
+        let asked = far_end(&[message]);
+        assert_eq!(asked["far_end"]["ip"], "203.0.113.7", "{message:?}");
+        assert_eq!(asked["far_end"]["reached"], "direct");
+    }
+}

@@ -32,6 +32,7 @@ impl Facts {
         fill(&mut self.http, &other.http);
         fill(&mut self.dns, &other.dns);
         fill(&mut self.quic, &other.quic);
+        fill(&mut self.stun, &other.stun);
     }
 }
 
@@ -92,8 +93,11 @@ pub struct Stun {
     pub mapped: Option<SocketAddr>,
     /// The address that a TURN server lends to the client.
     pub relayed: Option<SocketAddr>,
-    /// Far ends behind a TURN server, at most 8, in the order seen.
+    /// Addresses behind a TURN server that the client asked to talk to, at most 8, in the order seen: candidates.
     pub peers: Vec<SocketAddr>,
+    /// The one of them that it does talk to: the latest with a channel of its own (RFC 8656 section 12), else the first that data
+    /// was sent to or came from (section 11).
+    pub peer: Option<SocketAddr>,
 }
 
 /// A JA3-style fingerprint: the string and its MD5.

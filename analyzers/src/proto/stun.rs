@@ -22,6 +22,9 @@ const TEXT_MAX: usize = 128;
 mod method {
     pub(super) const BINDING: u16 = 0x001;
     pub(super) const ALLOCATE: u16 = 0x003;
+    pub(super) const SEND: u16 = 0x006;
+    pub(super) const DATA: u16 = 0x007;
+    pub(super) const CHANNEL_BIND: u16 = 0x009;
     pub(super) const CONNECTION_ATTEMPT: u16 = 0x00C;
 }
 
@@ -217,7 +220,15 @@ impl Message<'_> {
                 attribute::XOR_RELAYED_ADDRESS if self.class == class::SUCCESS => {
                     stun.relayed = xor().or(stun.relayed);
                 }
-                attribute::XOR_PEER_ADDRESS if turn => add_peer(stun, xor()),
+                attribute::XOR_PEER_ADDRESS if turn => {
+                    let peer = xor();
+                    add_peer(stun, peer);
+                    match self.method {
+                        method::CHANNEL_BIND => stun.peer = peer.or(stun.peer),
+                        method::SEND | method::DATA => stun.peer = stun.peer.or(peer),
+                        _ => {}
+                    }
+                }
                 _ => {}
             }
         }
@@ -372,6 +383,23 @@ mod tests {
             assert_eq!(stun.realm.as_deref(), Some("a.exa"));
             assert_eq!(got.out.client, Some(Side::Src));
         }
+    }
+
+    #[test]
+    fn of_several_candidates_the_one_with_a_channel_is_talked_to() {
+        // A permission asks; a Send indication sends a check; ChannelBind settles.
+        let with = |method: u8, class: u8, port: u8| {
+            let mut message = CREATE_PERMISSION.to_vec();
+            (message[0], message[1], message[27]) = (0, method | class, port);
+            message
+        };
+        let (permission, send, bind) = (with(8, 0, 1), with(6, 0x10, 2), with(9, 0, 3));
+        let told = |payloads: &[(Dir, &[u8])]| udp(payloads).out.facts.stun.unwrap();
+        assert_eq!(told(&[(Dir::ToServer, &permission)]).peer, None);
+        let sent = told(&[(Dir::ToServer, &permission), (Dir::ToServer, &send)]);
+        assert_eq!(sent.peer, Some(sent.peers[1]));
+        let bound = told(&[(Dir::ToServer, &send), (Dir::ToServer, &bind), (Dir::ToServer, &send)]);
+        assert_eq!((bound.peers.len(), bound.peer), (2, Some(bound.peers[1])));
     }
 
     #[test]

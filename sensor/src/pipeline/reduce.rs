@@ -4,11 +4,14 @@
 //! then the flows that ended, by their first packet. This order is the same for any number of workers.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::report::{Ended, Report};
 use super::unit::Tick;
+use farend_analyzers::Side;
+
 use crate::clock::SECOND_NS;
+use crate::decode::proto;
 use crate::home::Home;
 use crate::host::{Context, Finding, HostRecord, Ledger, Names, Weights, far_side};
 use crate::intel::{FarEnd, Intel};
@@ -33,12 +36,38 @@ pub trait Sink {
 /// The far end of a flow.
 #[derive(Clone, Debug)]
 pub struct Far<'a> {
-    /// 0 = the opener, 1 = the other side.
-    pub side: usize,
+    /// Its address: that of a side of the flow, or of the peer behind the relay that this side is.
+    pub ip: IpAddr,
+    /// Its port, if the protocol has any.
+    pub port: Option<u16>,
+    /// The relay it is reached through, where that is known.
+    pub relay: Option<SocketAddr>,
     /// What intel knows.
     pub end: FarEnd,
     /// Name that an answer on the wire gave to it.
     pub name: Option<&'a str>,
+}
+
+impl<'a> Far<'a> {
+    fn of(ended: &Ended, names: &'a Names, ctx: Context<'_>) -> Self {
+        let (flow, verdict) = (&ended.flow, ended.verdict.as_deref());
+        let side = far_side(flow, verdict, ctx);
+        let own = SocketAddr::new(flow.ip[side], flow.port[side]);
+        // A TURN server lends its address: whoever its client has a channel to is the far end, if that is outside.
+        let behind = verdict
+            .filter(|v| v.client.is_none_or(|client| (client == Side::Src) == (side == 1)))
+            .and_then(|v| v.facts.stun.as_ref()?.peer)
+            .filter(|peer| ctx.home.is_outside(peer.ip()));
+        let end = behind.unwrap_or(own);
+        let ports = matches!(flow.proto, proto::TCP | proto::UDP | proto::SCTP);
+        Self {
+            ip: end.ip(),
+            port: ports.then_some(end.port()),
+            relay: behind.map(|_| own),
+            end: ctx.intel.lookup(end.ip()),
+            name: names.of(end.ip(), flow.birth.first_ns.saturating_add(SECOND_NS)),
+        }
+    }
 }
 
 /// The reducer.
@@ -111,14 +140,7 @@ impl<S: Sink> Reducer<S> {
             }
             let labelled = ended.verdict.as_ref().is_some_and(|v| v.labels.label.is_some());
             if labelled || self.sink.wants_all_flows() {
-                let side = far_side(&ended.flow, ended.verdict.as_deref(), ctx);
-                let far = Far {
-                    side,
-                    end: intel.lookup(ended.flow.ip[side]),
-                    name: self
-                        .names
-                        .of(ended.flow.ip[side], ended.flow.birth.first_ns.saturating_add(SECOND_NS)),
-                };
+                let far = Far::of(ended, &self.names, ctx);
                 let alerted = self.alerted.remove(&ended.flow.id);
                 self.sink.flow(ended, &far, alerted);
             }

@@ -68,7 +68,10 @@ impl Sessions {
             span: [flow.birth.first_ns, ended.hot.last_ns],
             bytes: ended.hot.bytes.iter().sum(),
             packet: flow.birth.number,
-            far: format!("{}{}", org, far.end.class.as_str()),
+            far: match far.relay {
+                Some(_) => format!("{} behind this relay, {org}{}", far.ip, far.end.class.as_str()),
+                None => format!("{org}{}", far.end.class.as_str()),
+            },
             name: far.name.map(str::to_owned),
         });
     }

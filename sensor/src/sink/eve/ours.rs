@@ -1,12 +1,11 @@
 //! The `farend` object of flow, alert and host records.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use farend_analyzers::{Side, label_info};
+use farend_analyzers::{Side, Stun, label_info};
 use serde::Serialize;
 
 use super::probability;
-use crate::decode::proto;
 use crate::host::{Finding, Line, Weights};
 use crate::intel::FarEnd;
 use crate::pipeline::{Ended, Far};
@@ -25,6 +24,21 @@ pub(super) struct FarEndRecord<'a> {
     pub(super) class: &'static str,
     pub(super) class_basis: &'a str,
     pub(super) reached: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) relay: Option<Endpoint>,
+}
+
+/// An address and its port.
+#[derive(Serialize)]
+pub(super) struct Endpoint {
+    ip: IpAddr,
+    port: u16,
+}
+
+impl Endpoint {
+    pub(super) const fn of(addr: SocketAddr) -> Self {
+        Self { ip: addr.ip(), port: addr.port() }
+    }
 }
 
 impl<'a> FarEndRecord<'a> {
@@ -39,6 +53,14 @@ impl<'a> FarEndRecord<'a> {
             class: end.class.as_str(),
             class_basis: &end.class_basis,
             reached: "direct",
+            relay: None,
+        }
+    }
+
+    fn through(self, relay: Option<SocketAddr>) -> Self {
+        match relay {
+            Some(relay) => Self { reached: "relay", relay: Some(Endpoint::of(relay)), ..self },
+            None => self,
         }
     }
 }
@@ -79,7 +101,36 @@ pub(super) struct FlowPart<'a> {
     pub(super) opener_basis: &'static str,
     pub(super) encapsulation: Vec<&'static str>,
     pub(super) far_end: FarEndRecord<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stun: Option<StunRecord<'a>>,
     pub(super) evidence: Vec<EvidenceLine<'a>>,
+}
+
+/// What STUN and TURN say of addresses (RFC 8489, RFC 8656).
+#[derive(Serialize)]
+pub(super) struct StunRecord<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    software: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    realm: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mapped: Option<Endpoint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relayed: Option<Endpoint>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    peers: Vec<Endpoint>,
+}
+
+impl<'a> StunRecord<'a> {
+    fn of(stun: &'a Stun) -> Self {
+        Self {
+            software: stun.software.as_deref(),
+            realm: stun.realm.as_deref(),
+            mapped: stun.mapped.map(Endpoint::of),
+            relayed: stun.relayed.map(Endpoint::of),
+            peers: stun.peers.iter().copied().map(Endpoint::of).collect(),
+        }
+    }
 }
 
 impl<'a> FlowPart<'a> {
@@ -87,7 +138,6 @@ impl<'a> FlowPart<'a> {
         let flow = &ended.flow;
         let verdict = ended.verdict.as_deref();
         let label = verdict.and_then(|v| v.labels.label);
-        let ports = matches!(flow.proto, proto::TCP | proto::UDP | proto::SCTP);
         Self {
             label,
             labels: verdict.map(|v| v.labels.iter().collect()).unwrap_or_default(),
@@ -101,12 +151,8 @@ impl<'a> FlowPart<'a> {
             }),
             opener_basis: flow.basis.as_str(),
             encapsulation: flow.birth.encap.iter().map(|l| l.as_str()).collect(),
-            far_end: FarEndRecord::of(
-                flow.ip[far.side],
-                ports.then_some(flow.port[far.side]),
-                far.name,
-                &far.end,
-            ),
+            far_end: FarEndRecord::of(far.ip, far.port, far.name, &far.end).through(far.relay),
+            stun: verdict.and_then(|v| v.facts.stun.as_deref()).map(StunRecord::of),
             evidence: verdict
                 .map(|v| {
                     v.evidence
