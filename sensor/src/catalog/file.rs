@@ -15,7 +15,7 @@ use super::shared;
 use crate::config::{Mistake, typed};
 
 /// A program, device or service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tool {
     /// What its makers call it.
     pub name: String,
@@ -30,7 +30,7 @@ pub struct Tool {
 }
 
 /// What one source says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fact {
     /// Who says so, and when.
     pub source: String,

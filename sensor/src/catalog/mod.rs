@@ -4,6 +4,7 @@
 //! protocol the [`Hit`]: tool, rule, source, and whether it stands for a session or merely for the vendor's web site.
 
 mod file;
+mod lines;
 mod pattern;
 pub mod shared;
 
@@ -19,7 +20,7 @@ pub use pattern::Pattern;
 use crate::config::{Mistake, read_text};
 use pattern::NAME_MAX;
 
-/// The files that are part of the binary: path and text.
+/// The built-in files: path and text. Programs read them as `build.rs` has flattened them.
 pub const EMBEDDED: [(&str, &str); 6] = [
     ("config/catalogue/ip_kvm.toml", include_str!("../../../config/catalogue/ip_kvm.toml")),
     ("config/catalogue/mesh.toml", include_str!("../../../config/catalogue/mesh.toml")),
@@ -29,12 +30,7 @@ pub const EMBEDDED: [(&str, &str); 6] = [
     ("config/catalogue/vpn.toml", include_str!("../../../config/catalogue/vpn.toml")),
 ];
 
-static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
-    let files = EMBEDDED.map(|(file, text)| (Path::new(file), text));
-    // The files are compiled in and a test reads them: nothing a user does can make this fail.
-    let tools = file::read(&files, &|_| false).unwrap_or_else(|mistakes| panic!("{}", mistakes[0]));
-    Catalogue::of(tools)
-});
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::of(lines::embedded()));
 
 /// What the wire showed belongs to a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

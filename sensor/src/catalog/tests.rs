@@ -9,10 +9,10 @@ fn hit(name: &str) -> Option<(&'static str, bool)> {
 #[test]
 fn the_built_in_files_are_valid_and_large_enough_to_be_useful() {
     let files = EMBEDDED.map(|(file, text)| (Path::new(file), text));
-    if let Err(mistakes) = file::read(&files, &|_| false) {
-        panic!("{}", mistakes.iter().map(|m| format!("{m}\n")).collect::<String>());
-    }
+    let read = file::read(&files, &|_| false)
+        .unwrap_or_else(|all| panic!("{}", all.iter().map(|m| format!("{m}\n")).collect::<String>()));
     let tools = Catalogue::embedded().tools();
+    assert_eq!(tools, read, "what the build made of the files is not what they say");
     assert!(tools.len() >= 286, "{} tools", tools.len());
     for name in [
         "AnyDesk",
