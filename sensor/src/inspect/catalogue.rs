@@ -55,6 +55,17 @@ pub const KINDS: [&Kind; 8] =
 /// Look-ups told of one flow: more of them say no more.
 const LOOKUPS_TOLD: usize = 4;
 
+/// A session name of a tool that somebody looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookedUp {
+    /// Whose name it is.
+    pub hit: Hit,
+    /// The name.
+    pub name: Box<str>,
+    /// Packet with the question.
+    pub packet: u64,
+}
+
 /// What has been looked up of a layer, and what came of it.
 #[derive(Debug, Default)]
 pub(super) struct Matched {
@@ -63,6 +74,7 @@ pub(super) struct Matched {
     host: bool,
     queries: usize,
     lookups: usize,
+    looked_up: Vec<LookedUp>,
     /// The tool whose session this is, as far as one side can show it.
     tool: Option<Hit>,
     /// The other side has answered.
@@ -90,6 +102,11 @@ impl Matched {
     /// Whether a tool shows that the other side has not answered yet.
     pub(super) const fn waits(&self) -> bool {
         self.tool.is_some() && !self.answered
+    }
+
+    /// Session names that were looked up.
+    pub(super) fn looked_up(&self) -> &[LookedUp] {
+        &self.looked_up
     }
 
     /// The label that the catalogue gives to the layer.
@@ -136,6 +153,10 @@ impl Matched {
                     continue;
                 };
                 self.lookups += 1;
+                if hit.session {
+                    let (name, packet) = (query.rrname.clone(), out.packet);
+                    self.looked_up.push(LookedUp { hit, name, packet });
+                }
                 found.push((if hit.session { &LOOKUP } else { &LOOKUP_SITE }, hit, query.rrname.clone()));
             }
             self.queries = dns.queries.len();

@@ -3,7 +3,7 @@
 //! Layer 0 reads the flow itself; a carrier (WebSocket, RDP before its TLS, SOCKS…) hands the stream inside on to the next layer,
 //! which is probed like a flow of its own.
 
-use super::catalogue::Matched;
+use super::catalogue::{LookedUp, Matched};
 use crate::catalog::Catalogue;
 use crate::decode::proto;
 use farend_analyzers::{
@@ -172,6 +172,8 @@ pub struct Verdict {
     pub evidence: Vec<Evidence>,
     /// Ports on which the outermost protocol is usually called; empty when none was recognised.
     pub usual_ports: &'static [u16],
+    /// Session names of tools that were looked up.
+    pub looked_up: Vec<LookedUp>,
     /// Pieces of evidence beyond the bound of a layer.
     pub evidence_dropped: u32,
     /// Suricata's name of the outermost protocol; empty when none was recognised.
@@ -489,6 +491,7 @@ impl Layers {
             }
             verdict.facts.fill_from(&layer.out.facts);
             verdict.evidence.extend(layer.out.evidence.iter().cloned());
+            verdict.looked_up.extend(layer.matched.looked_up().iter().cloned());
             verdict.evidence_dropped = verdict.evidence_dropped.saturating_add(layer.out.evidence_dropped);
             // Who called shows in the outermost layer: inside, roles are as they please (DTLS of a call, a desktop shown in reverse).
             if depth == 0 {

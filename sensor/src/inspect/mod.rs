@@ -10,7 +10,7 @@ mod layers;
 mod order;
 mod stream;
 
-pub use catalogue::KINDS as CATALOGUE_KINDS;
+pub use catalogue::{KINDS as CATALOGUE_KINDS, LookedUp};
 pub use layers::{ProbeTable, Verdict};
 
 use crate::catalog::Catalogue;
