@@ -181,7 +181,8 @@ fn handshakes() -> Vec<[Vec<u8>; 2]> {
 
 fn inspect(c: &mut Criterion) {
     let handshakes = handshakes();
-    let mut inspector = Inspector::new(Limits { flows: 1_000, bytes: 1 << 20 });
+    let mut inspector =
+        Inspector::new(Limits { flows: 1_000, bytes: 1 << 20 }, farend::catalog::Catalogue::embedded());
     let mut verdict = |[hello, answer]: &[Vec<u8>; 2]| {
         let begin = Begin {
             owner: Owner::default(),

@@ -5,7 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use farend::catalog::shared::SITE_LABELS;
+use farend::catalog::{Catalogue, EMBEDDED, Tool};
 use farend::host::FindingKind;
+use farend::inspect::CATALOGUE_KINDS;
 use farend_analyzers::METAS;
 use serde_json::Value;
 
@@ -101,6 +104,51 @@ fn the_weights_are_documented_as_they_are() {
     is.push('\n');
     let told = block("docs/findings.md", "written by tests/docs.rs -->\n", "<!-- end -->", &is);
     assert_eq!(told, is, "docs/findings.md is {WAY_OUT}");
+}
+
+#[test]
+fn the_catalogue_is_documented_as_it_is() {
+    // One test, so that two never write at once.
+    let row = |name: &str, tools: &[&Tool]| {
+        let with = |has: fn(&farend::catalog::Fact) -> bool| {
+            tools.iter().filter(|tool| tool.facts.iter().any(has)).count()
+        };
+        let session = with(|f| {
+            !f.session.is_empty() || !f.alpn.is_empty() || !f.subject.is_empty() || !f.issuer.is_empty()
+        });
+        let sites = with(|f| !f.site.is_empty());
+        let any = tools.iter().filter(|t| !t.via.is_empty() || t.facts.iter().any(|f| !f.is_bare())).count();
+        let names: usize = tools.iter().flat_map(|t| &t.facts).map(|f| f.session.len() + f.site.len()).sum();
+        format!("| {name} | {} | {any} | {session} | {sites} | {names} |\n", tools.len())
+    };
+    let mut is = String::from(
+        "\n| file | tools | something shows on a network | session rules | site rules | names |\n|---|---|---|---|---|---|\n",
+    );
+    for (file, text) in EMBEDDED {
+        let rows: toml::Table = text.parse().expect("valid");
+        let named: Vec<&str> =
+            rows["tool"].as_array().expect("rows").iter().filter_map(|row| row["name"].as_str()).collect();
+        let tools: Vec<&Tool> =
+            Catalogue::embedded().tools().iter().filter(|tool| named.contains(&&*tool.name)).collect();
+        is += &row(&format!("`{file}`"), &tools);
+    }
+    is += &row("all", &Catalogue::embedded().tools().iter().collect::<Vec<_>>());
+    is.push('\n');
+    let told = block("docs/catalogue.md", "counted by tests/docs.rs -->\n", "<!-- end of counts -->", &is);
+    assert_eq!(told, is, "docs/catalogue.md is {WAY_OUT}");
+
+    let mut is = String::from("\n| evidence | decibans | says |\n|---|---|---|\n");
+    for kind in CATALOGUE_KINDS {
+        is += &format!("| `{}` | {:+} | {} |\n", kind.name, kind.decibans, kind.says);
+    }
+    is.push('\n');
+    let told =
+        block("docs/catalogue.md", "evidence, by tests/docs.rs -->\n", "<!-- end of evidence -->", &is);
+    assert_eq!(told, is, "docs/catalogue.md is {WAY_OUT}");
+
+    let is = format!("{}\n", SITE_LABELS.join(", "));
+    let told = block("docs/catalogue.md", "labels, by tests/docs.rs -->\n", "<!-- end of labels -->", &is);
+    assert_eq!(told, is, "docs/catalogue.md is {WAY_OUT}");
 }
 
 #[test]

@@ -157,6 +157,7 @@ impl Flood {
             capacity: self.capacity,
             timeouts: Timeouts::default(),
             limits: self.limits,
+            catalogue: farend::catalog::Catalogue::embedded(),
             all_flows: self.all_flows,
             home,
             hash_seed: Some(1),

@@ -76,6 +76,7 @@ pub fn run(source: &mut dyn Source, setup: &Setup) -> Outcome {
             capacity: setup.capacity,
             timeouts: setup.timeouts,
             limits: setup.limits,
+            catalogue: farend::catalog::Catalogue::embedded(),
             all_flows: types.flow,
             home: setup.home.clone(),
             hash_seed: setup.seed,

@@ -31,6 +31,7 @@ pub(super) fn config(command: ConfigCommand) -> Result<u8, Failure> {
         ConfigCommand::Check { file } => {
             let config = load(Some(&file))?;
             weights(&config)?;
+            super::catalog::of(&config)?;
             Intel::with_files(&config.intel.files).map_err(Failure::usage)?;
             say::out(&format!("{}: good\n", file.display()))
         }
@@ -49,7 +50,8 @@ pub(super) fn weights(config: &Config) -> Result<Weights, Failure> {
     config.weights.load().map_err(mistakes)
 }
 
-fn mistakes(all: Vec<Mistake>) -> Failure {
+/// Mistakes in files of settings, a line each.
+pub(super) fn mistakes(all: Vec<Mistake>) -> Failure {
     let lines: Vec<String> = all.iter().map(ToString::to_string).collect();
     Failure { code: code::USAGE, message: lines.join("\n") }
 }

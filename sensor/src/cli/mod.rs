@@ -1,6 +1,7 @@
 //! The command line: what `farend` offers, and exit codes.
 
 mod analyzers;
+mod catalog;
 mod columns;
 mod completions;
 mod config;
@@ -20,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, EveType, FailOn, Format, HomeNet, OutputSection, Whole};
 use crate::sink::eve::Types;
 use analyzers::AnalyzersCommand;
+use catalog::CatalogCommand;
 use completions::{CompletionsArgs, ManArgs};
 use config::ConfigCommand;
 use intel::IntelCommand;
@@ -81,6 +83,9 @@ enum Command {
     /// Address intelligence: look up, provenance and age, build, update
     #[command(subcommand)]
     Intel(IntelCommand),
+    /// Tool catalogue: RMM, remote desktop, IP-KVM, VPN, proxy; list, show, check files
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
     /// Protocol analyzers: what each recognises and what its evidence weighs
     #[command(subcommand)]
     Analyzers(AnalyzersCommand),
@@ -208,6 +213,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(args),
         Command::Explain(args) => explain::explain(&args),
         Command::Intel(command) => intel::intel(command),
+        Command::Catalog(command) => catalog::catalog(&command),
         Command::Analyzers(command) => analyzers::analyzers(&command),
         Command::Config(command) => config::config(command),
         Command::Completions(args) => completions::completions(&args),

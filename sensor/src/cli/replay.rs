@@ -54,6 +54,7 @@ pub(super) fn analyse(
             capacity: config.flow.capacity(),
             timeouts: config.flow.timeouts.timeouts(),
             limits: config.inspect.limits(),
+            catalogue: super::catalog::of(config)?,
             all_flows,
             home: home.clone(),
             hash_seed: None,

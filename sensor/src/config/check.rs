@@ -28,7 +28,8 @@ impl Mistake {
         Self { file: file.to_owned(), place: None, what: what.into() }
     }
 
-    fn at(file: &Path, text: &str, offset: usize, what: String) -> Self {
+    /// One at a byte of the text.
+    pub(crate) fn at(file: &Path, text: &str, offset: usize, what: String) -> Self {
         Self { file: file.to_owned(), place: Some(line_column(text, offset)), what }
     }
 }

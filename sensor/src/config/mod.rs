@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use check::Mistake;
+pub(crate) use check::typed;
 pub use home::HomeNet;
 pub use whole::Whole;
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub input: InputSection,
     /// What is known of addresses.
     pub intel: IntelSection,
+    /// What is known of tools.
+    pub catalogue: CatalogueSection,
     /// What evidence weighs.
     pub weights: WeightsSection,
     /// The flow table.
@@ -79,6 +82,14 @@ pub struct InputSection {
 #[serde(default, deny_unknown_fields)]
 pub struct IntelSection {
     /// Further address databases in MaxMind format, or lists of networks; later ones win.
+    pub files: Vec<PathBuf>,
+}
+
+/// `[catalogue]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CatalogueSection {
+    /// Further catalogue files, laid over the built-in ones.
     pub files: Vec<PathBuf>,
 }
 
@@ -244,7 +255,7 @@ impl Config {
     /// # Errors
     /// All mistakes that can be told at once; one without a place where the file cannot be read.
     pub fn load(path: &Path) -> Result<Self, Vec<Mistake>> {
-        let mut config = check::parse(path, &read(path)?)?;
+        let mut config = check::parse(path, &read_text(path)?)?;
         if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             config.move_to(folder);
         }
@@ -261,7 +272,8 @@ impl Config {
 
     fn move_to(&mut self, folder: &Path) {
         let output = self.output.eve.iter_mut().filter(|p| p.as_os_str() != "-");
-        for path in self.intel.files.iter_mut().chain(&mut self.weights.file).chain(output) {
+        let files = self.intel.files.iter_mut().chain(&mut self.catalogue.files);
+        for path in files.chain(&mut self.weights.file).chain(output) {
             *path = folder.join(&*path);
         }
     }
@@ -275,7 +287,8 @@ pub(crate) fn in_words(error: &std::io::Error) -> String {
     chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
-fn read(path: &Path) -> Result<String, Vec<Mistake>> {
+/// The text of a file of settings.
+pub(crate) fn read_text(path: &Path) -> Result<String, Vec<Mistake>> {
     std::fs::read_to_string(path).map_err(|e| {
         let what = match e.kind() {
             std::io::ErrorKind::InvalidData => "not a text file (UTF-8)".to_owned(),
@@ -292,8 +305,8 @@ impl WeightsSection {
     /// A file that cannot be read or is no weights file.
     pub fn load(&self) -> Result<Weights, Vec<Mistake>> {
         let Some(path) = &self.file else { return Ok(Weights::default()) };
-        let text = read(path)?;
-        check::typed::<Weights>(path, &text)?;
+        let text = read_text(path)?;
+        typed::<Weights>(path, &text)?;
         Weights::parse(&text).map_err(|e| vec![Mistake::of_file(path, e.to_string())])
     }
 }

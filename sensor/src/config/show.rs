@@ -71,6 +71,7 @@ mod tests {
         config.home.networks = vec!["203.0.113.0/24".parse().expect("a network")];
         config.input.filter = Some("tcp port 3389 and not host \"x\\y\"\u{7f}\u{1}\t".into());
         config.intel.files = vec!["/a b/ü.mmdb".into(), "c".into()];
+        config.catalogue.files = vec!["tools.toml".into()];
         config.weights.file = Some("w.toml".into());
         config.flow.timeouts.closed = Whole::new(7);
         config.inspect.bytes = Whole::new(1 << 30);

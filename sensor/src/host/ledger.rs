@@ -7,6 +7,7 @@ use std::sync::Arc;
 use farend_analyzers::{Category, LabelInfo, Side, label_info};
 
 use super::finding::{Finding, FindingKind, Line, Tally};
+use super::looked::LookUps;
 use super::room::{least, worth};
 use super::weights::Weights;
 use crate::clock::SECOND_NS;
@@ -81,6 +82,8 @@ pub struct HostRecord {
 pub struct Ledger {
     weights: Arc<Weights>,
     hosts: BTreeMap<IpAddr, Host>,
+    /// Look-ups that may come to count.
+    looked: LookUps,
     /// Findings of all hosts.
     count: usize,
     /// Evidence that no finding counts: of findings that made way, or that found no room.
@@ -98,6 +101,7 @@ impl Ledger {
         Self {
             weights: Arc::new(weights),
             hosts: BTreeMap::new(),
+            looked: LookUps::default(),
             count: 0,
             elsewhere: Tally::default(),
             hosts_dropped: 0,
@@ -163,6 +167,7 @@ impl Ledger {
     /// A labelled flow has appeared, changed or grown.
     pub fn sighted(&mut self, s: &Sighting, ctx: Context<'_>) {
         self.labelled(&s.flow, &s.verdict, s.volume, [s.flow.birth.first_ns, s.ts_ns], ctx);
+        self.looked_up(&s.flow, None, ctx);
     }
 
     /// A flow has ended.
@@ -190,7 +195,22 @@ impl Ledger {
                 }
             }
         }
+        self.looked_up(flow, ended.verdict.as_deref(), ctx);
         self.inbound(ended, label, ctx);
+    }
+
+    /// Keeps whom a host inside has looked up, and lets it count in what is claimed of the host and the same tools, now or later.
+    fn looked_up(&mut self, flow: &FlowId, verdict: Option<&Verdict>, ctx: Context<'_>) {
+        if let Some(verdict) =
+            verdict.filter(|v| !v.looked_up.is_empty() && ctx.home.holds(flow.ip[0], ctx.private_seen))
+        {
+            self.looked.learn(flow, &verdict.looked_up, &self.weights);
+        }
+        for host in flow.ip.iter().filter(|ip| self.looked.speaks_of(**ip)) {
+            for finding in self.hosts.get_mut(host).into_iter().flat_map(|h| h.findings.values_mut()) {
+                self.looked.add_to(finding);
+            }
+        }
     }
 
     /// Counts a flow's bytes to the hosts inside that it connects to the outside, from the moment evidence speaks of them: a share

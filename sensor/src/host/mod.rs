@@ -5,6 +5,7 @@
 
 mod finding;
 mod ledger;
+mod looked;
 mod names;
 mod room;
 mod weights;

@@ -3,6 +3,8 @@
 //! Layer 0 reads the flow itself; a carrier (WebSocket, RDP before its TLS, SOCKS…) hands the stream inside on to the next layer,
 //! which is probed like a flow of its own.
 
+use super::catalogue::{LookedUp, Matched};
+use crate::catalog::Catalogue;
 use crate::decode::proto;
 use farend_analyzers::{
     Basis, Dir, Evidence, Facts, Id, Labels, Layer as LabelLayer, METAS, Meta, Name, Next, Out, Probe,
@@ -24,12 +26,19 @@ pub struct ProbeTable {
     by_byte: Box<[[u64; 256]; KINDS]>,
     by_port: std::collections::HashMap<u16, u64>,
     all: [u64; KINDS],
+    /// Whose names are whose.
+    catalogue: &'static Catalogue,
 }
 
-impl Default for ProbeTable {
-    fn default() -> Self {
-        let mut table =
-            Self { by_byte: Box::new([[0; 256]; KINDS]), by_port: Default::default(), all: [0; KINDS] };
+impl ProbeTable {
+    /// A table of all analyzers, with this catalogue.
+    pub fn new(catalogue: &'static Catalogue) -> Self {
+        let mut table = Self {
+            by_byte: Box::new([[0; 256]; KINDS]),
+            by_port: Default::default(),
+            all: [0; KINDS],
+            catalogue,
+        };
         for (i, meta) in METAS.iter().enumerate() {
             let bit = 1 << i;
             for transport in meta.transports {
@@ -92,6 +101,7 @@ struct Layer {
     transport: Option<Transport>,
     running: Option<Running>,
     out: Out,
+    matched: Matched,
     /// Stream bytes not consumed yet; for datagrams the first one of each direction while nobody has been chosen.
     pending: [Vec<u8>; 2],
     fed: [u32; 2],
@@ -103,6 +113,8 @@ struct Layer {
     lost_start: [bool; 2],
     first: Option<Dir>,
     done: bool,
+    /// The analyzer has read all it wants; whether the other side answers is still to be seen.
+    overheard: bool,
 }
 
 impl Layer {
@@ -113,6 +125,25 @@ impl Layer {
         inner.clear();
         *self = Self { transport: Some(transport), candidates, pending, ..Self::default() };
         self.out.inner = inner;
+    }
+
+    /// Looks up in the catalogue what the facts show by now.
+    fn look(&mut self, table: &ProbeTable) {
+        self.matched.look(table.catalogue, &mut self.out, self.fed[0] > 0 && self.fed[1] > 0);
+    }
+
+    /// Counts a payload that the analyzer at work does not want: it has read all, but nobody has answered yet.
+    fn overhear(&mut self, table: &ProbeTable, piece: &Piece<'_>) {
+        let fed = &mut self.fed[piece.dir.index()];
+        *fed = fed.saturating_add(u32::try_from(piece.bytes.len()).unwrap_or(u32::MAX));
+        self.total = self.total.saturating_add(1);
+        self.look(table);
+        self.done = !self.matched.waits() || self.total >= GIVE_UP_PACKETS;
+    }
+
+    /// The label that its analyzer gives, and that of the tool whose names it shows.
+    fn labels(&self) -> [Option<&'static str>; 2] {
+        [self.out.label, self.matched.label().map(|info| info.label)]
     }
 
     fn meta(&self) -> Option<&'static Meta> {
@@ -141,6 +172,8 @@ pub struct Verdict {
     pub evidence: Vec<Evidence>,
     /// Ports on which the outermost protocol is usually called; empty when none was recognised.
     pub usual_ports: &'static [u16],
+    /// Session names of tools that were looked up.
+    pub looked_up: Vec<LookedUp>,
     /// Pieces of evidence beyond the bound of a layer.
     pub evidence_dropped: u32,
     /// Suricata's name of the outermost protocol; empty when none was recognised.
@@ -233,6 +266,10 @@ impl Layers {
         if piece.gap {
             layer.pending[d].clear();
             layer.lost_start[d] = true;
+        }
+        if layer.overheard {
+            layer.overhear(table, &piece);
+            return;
         }
         if layer.running.is_some() {
             self.run(table, depth, piece);
@@ -357,7 +394,12 @@ impl Layers {
                 layer.running = None;
                 layer.out = Out { inner: std::mem::take(&mut layer.out.inner), ..Out::default() };
                 layer.out.inner.clear();
+                layer.matched = Matched::default();
             }
+        }
+        layer.look(table);
+        if layer.done && layer.matched.waits() {
+            (layer.done, layer.overheard) = (false, true);
         }
         if buffered {
             pending.drain(..kept_from);
@@ -405,13 +447,26 @@ impl Layers {
     }
 
     fn labels(&self) -> Labels {
-        if self.layers.iter().take(self.used).all(|l| l.out.label.is_none()) {
+        if self.layers.iter().take(self.used).all(|l| l.labels() == [None; 2]) {
             return Labels::default();
         }
-        let mut rows = [LabelLayer { label: None, carrier: false, hiding: None }; MAX_LAYERS];
-        for (row, layer) in rows.iter_mut().zip(self.layers.iter().take(self.used)) {
-            if let Some(meta) = layer.meta() {
-                *row = LabelLayer::of(meta.name, layer.out.label, meta.carrier);
+        // A layer with a label of its own and a tool's gives two rows: the protocol, and inside it the brand.
+        let mut rows = [LabelLayer { label: None, carrier: false, hiding: None }; 2 * MAX_LAYERS];
+        let mut free = rows.iter_mut();
+        for layer in self.layers.iter().take(self.used) {
+            let meta = layer.meta().map(|meta| (meta.name, meta.carrier));
+            let (name, carrier) = meta.unwrap_or_default();
+            let given = match layer.labels() {
+                [Some(own), brand @ Some(_)] => [Some(own), brand],
+                [own, brand] => [own.or(brand), None],
+            };
+            if let Some(row) = free.next().filter(|_| meta.is_some()) {
+                *row = LabelLayer::of(name, given[0], carrier);
+            }
+            if given[1].is_some()
+                && let Some(row) = free.next()
+            {
+                *row = LabelLayer { label: given[1], carrier: false, hiding: None };
             }
         }
         resolve(&rows)
@@ -419,7 +474,7 @@ impl Layers {
 
     /// Whether some layer gave this label itself.
     fn gives(&self, label: Option<&'static str>) -> bool {
-        self.layers.iter().take(self.used).any(|l| l.out.label == label)
+        self.layers.iter().take(self.used).any(|l| l.labels().contains(&label))
     }
 
     /// What has been learned so far.
@@ -436,17 +491,20 @@ impl Layers {
             }
             verdict.facts.fill_from(&layer.out.facts);
             verdict.evidence.extend(layer.out.evidence.iter().cloned());
+            verdict.looked_up.extend(layer.matched.looked_up().iter().cloned());
             verdict.evidence_dropped = verdict.evidence_dropped.saturating_add(layer.out.evidence_dropped);
             // Who called shows in the outermost layer: inside, roles are as they please (DTLS of a call, a desktop shown in reverse).
             if depth == 0 {
                 verdict.client = layer.out.client;
             }
             verdict.controlled = verdict.controlled.or(layer.out.controlled);
-            verdict.tool = verdict.tool.or(layer.out.tool);
+            verdict.tool = verdict.tool.or(layer.out.tool).or(layer.matched.tool());
             // A carrier that is only a tunnel for what it hides is as sure as what was found inside.
-            let decisive = layer.out.label == labels.label || !self.gives(labels.label);
-            if layer.out.label.is_some() && decisive {
-                verdict.basis = layer.out.basis;
+            let given = layer.labels();
+            let decisive = given.contains(&labels.label) || !self.gives(labels.label);
+            if given != [None; 2] && decisive {
+                let named = given[0].is_none() || (given[1].is_some() && given[1] == labels.label);
+                verdict.basis = if named { Basis::Catalogue } else { layer.out.basis };
                 verdict.decibans = layer.out.evidence.iter().map(|e| i32::from(e.kind.decibans)).sum::<i32>();
             }
         }

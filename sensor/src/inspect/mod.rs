@@ -5,13 +5,16 @@
 //! inspection is bounded a shard, and so are the payload bytes they hold: at a bound the flow that has been silent longest makes
 //! way, with what is known of it.
 
+mod catalogue;
 mod layers;
 mod order;
 mod stream;
 pub mod watch;
 
+pub use catalogue::{KINDS as CATALOGUE_KINDS, LookedUp};
 pub use layers::{ProbeTable, Verdict};
 
+use crate::catalog::Catalogue;
 use crate::flow::SHARDS;
 use farend_analyzers::{Dir, Name, Transport};
 use layers::{Layers, Piece};
@@ -110,11 +113,11 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// An inspector with these bounds.
+    /// An inspector with these bounds, to which names are what this catalogue says.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, catalogue: &'static Catalogue) -> Self {
         Self {
-            table: ProbeTable::default(),
+            table: ProbeTable::new(catalogue),
             limits,
             pool: Vec::new(),
             free: Vec::new(),

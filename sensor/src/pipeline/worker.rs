@@ -15,6 +15,7 @@ use farend_analyzers::{Dir, Transport};
 use super::counters::{Counters, Untracked};
 use super::report::{Ended, FlowId, Learned, Report, Sighting, volume};
 use super::unit::{Tick, Unit, Units};
+use crate::catalog::Catalogue;
 use crate::clock::SECOND_NS;
 use crate::decode::{Addrs, Packet, proto};
 use crate::flow::{
@@ -66,6 +67,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Bounds of inspection, a shard.
     pub limits: Limits,
+    /// Whose names are whose.
+    pub catalogue: &'static Catalogue,
     /// Report every flow that ends, not only those that matter to findings.
     pub all_flows: bool,
     /// Which addresses are inside.
@@ -111,7 +114,7 @@ impl Worker {
             v4: Table::new(quotas.capacity(), hasher)?,
             v6: Table::new(quotas.capacity(), hasher)?,
             core: Core {
-                inspector: Inspector::new(config.limits),
+                inspector: Inspector::new(config.limits, config.catalogue),
                 watch: Watch::default(),
                 silent: None,
                 quotas,
