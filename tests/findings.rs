@@ -137,9 +137,13 @@ fn packets_are_theirs(r: &Records, frames: &[Vec<Ends>], what: &str) -> usize {
     for (host, peer, finding) in ledgers.chain(alerts) {
         let host = addr(host);
         for line in finding["evidence"].as_array().expect("evidence") {
-            // Sessions from several peers are one finding; each line begins with its peer.
+            // Sessions with several peers are one finding, and one tool speaks for another; such a line begins with its peer.
             let first = text(&line["detail"]).split(' ').next().and_then(|w| w.parse().ok());
-            let peer = if line["kind"] == "inbound.session" { first.expect("a peer") } else { addr(peer) };
+            let peer = match text(&line["kind"]) {
+                "inbound.session" | "host.several_tools" => first.expect("a peer"),
+                "egress.tor_listed" => first.unwrap_or_else(|| addr(peer)),
+                _ => addr(peer),
+            };
             let fits =
                 |p: &[(IpAddr, u16); 2]| [p[0].0, p[1].0] == [host, peer] || [p[0].0, p[1].0] == [peer, host];
             assert!(
