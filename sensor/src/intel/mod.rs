@@ -23,6 +23,7 @@ mod reports;
 mod rules;
 mod source;
 mod special;
+mod spur;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -198,8 +199,9 @@ impl Intel {
                 }
                 Layer::Db(_) => {}
                 Layer::List(list) => {
-                    if let Some(net) = list.lookup(ip).filter(|&net| may_override(net, special.as_ref())) {
-                        answer.set_class(list.class, Arc::clone(&list.basis), net);
+                    let found = list.lookup(ip).filter(|&(_, net)| may_override(net, special.as_ref()));
+                    if let Some((said, net)) = found {
+                        answer.set_class(said.class, Arc::clone(&said.basis), net);
                     }
                 }
             }
