@@ -10,6 +10,7 @@ mod build;
 mod class;
 pub mod cli;
 mod compare;
+mod coverage;
 mod date;
 mod db;
 mod error;
@@ -32,6 +33,7 @@ use std::time::UNIX_EPOCH;
 
 pub use build::{BuildInputs, BuildReport, build};
 pub use class::{Class, UnknownClass};
+pub use coverage::Coverage;
 pub use date::{Date, NotADate};
 pub use error::{Error, Place};
 pub use info::{SourceInfo, SourceKind};

@@ -13,10 +13,8 @@ struct Line {
     #[serde(alias = "network")]
     ip: String,
     infrastructure: Option<String>,
-    #[serde(default)]
-    tunnels: Vec<Tunnel>,
-    #[serde(default)]
-    client: Client,
+    tunnels: Option<Vec<Tunnel>>,
+    client: Option<Client>,
 }
 
 #[derive(Deserialize)]
@@ -26,10 +24,9 @@ struct Tunnel {
     kind: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Client {
-    #[serde(default)]
-    proxies: Vec<String>,
+    proxies: Option<Vec<String>>,
 }
 
 /// An address of the feed.
@@ -44,7 +41,7 @@ pub(super) struct Entry {
 pub(super) fn line(text: &str) -> Option<Entry> {
     let line: Line = serde_json::from_str(text).ok()?;
     let net = line.ip.parse().ok()?;
-    let tunnels = line.tunnels.iter().filter_map(|tunnel| {
+    let tunnels = line.tunnels.iter().flatten().filter_map(|tunnel| {
         let operator = tunnel.operator.as_deref().unwrap_or("unnamed");
         let kind = tunnel.kind.as_deref().unwrap_or_default();
         let class = match (kind, operator) {
@@ -56,7 +53,8 @@ pub(super) fn line(text: &str) -> Option<Entry> {
         };
         Some((class, format!("spur {operator}")))
     });
-    let proxies = line.client.proxies.iter().map(|name| (Class::Proxy, format!("spur {name}")));
+    let proxies = line.client.iter().flat_map(|client| client.proxies.iter().flatten());
+    let proxies = proxies.map(|name| (Class::Proxy, format!("spur {name}")));
     let infrastructure = line.infrastructure.as_deref().and_then(|kind| {
         let class = match kind {
             "DATACENTER" => Class::Hosting,
@@ -65,10 +63,8 @@ pub(super) fn line(text: &str) -> Option<Entry> {
         };
         Some((class, format!("spur {kind}")))
     });
-    let said = tunnels
-        .min_by_key(|(class, _)| *class != Class::Tor)
-        .or(proxies.into_iter().next())
-        .or(infrastructure);
+    let said =
+        tunnels.min_by_key(|(class, _)| *class != Class::Tor).or({ proxies }.next()).or(infrastructure);
     Some(Entry { net, said })
 }
 
@@ -89,6 +85,7 @@ mod tests {
             said(r#"{"ip":"192.0.2.1","infrastructure":"DATACENTER"}"#).map(|(c, _)| c),
             Some(Class::Hosting)
         );
+        assert_eq!(said(r#"{"ip":"192.0.2.1","tunnels":null,"client":{"proxies":null}}"#), None);
         assert_eq!(said(r#"{"ip":"192.0.2.1","as":{"number":64500}}"#), None);
     }
 
