@@ -424,3 +424,17 @@ fn what_is_named_inside_replaces_what_private_addresses_say() {
     let hosts: Vec<IpAddr> = r.of("host").iter().map(|h| addr(&h["farend"]["host"])).collect();
     assert_eq!(hosts, [ip("203.0.113.8")]);
 }
+
+#[test]
+fn findings_and_shares_do_not_depend_on_which_records_are_written() {
+    for name in ["socks4.pcap", "wireguard_browse.pcap", "farm_laptop.pcap", "http_proxy.pcap"] {
+        let path = pcaps().into_iter().find(|p| p.ends_with(name)).expect("a recording");
+        let play = |types: &str| {
+            let setup = Setup { types: types.parse().expect("types"), ..Setup::default() };
+            let r = run_file(&path, &setup).records();
+            let records = r.alerts().into_iter().chain(r.of("host")).map(ToString::to_string);
+            records.collect::<Vec<_>>()
+        };
+        assert_eq!(play("alert,host"), play("flow,alert,host,stats"), "{name}");
+    }
+}

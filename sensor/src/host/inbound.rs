@@ -7,12 +7,8 @@ use farend_analyzers::LabelInfo;
 use super::finding::{Finding, FindingKind};
 use super::ledger::{Claim, Context, Ledger};
 use super::service::Service;
-use super::session::weighed;
-use crate::flow::State;
+use super::session::{is_exchange, weighed};
 use crate::pipeline::Ended;
-
-/// Packets of either side before an answer counts as a session.
-const ANSWERED_PACKETS: u64 = 4;
 
 impl Ledger {
     pub(super) fn inbound(&mut self, ended: &Ended, label: Option<&'static LabelInfo>, ctx: Context<'_>) {
@@ -22,16 +18,11 @@ impl Ledger {
         if ctx.home.is_auto() && !ctx.private_seen {
             return;
         }
-        if !ctx.home.holds(host, ctx.private_seen)
-            || !ctx.home.is_outside(peer)
-            || ended.hot.state() == State::New
-        {
+        let comes_in = ctx.home.holds(host, ctx.private_seen) && ctx.home.is_outside(peer);
+        if !comes_in || !is_exchange(&ended.hot) {
             return;
         }
         let volume = ended.volume();
-        if volume.packets.iter().any(|p| *p < ANSWERED_PACKETS) {
-            return;
-        }
         let far = ctx.intel.lookup(peer);
         if !far.class.is_suspicious_origin() {
             return;

@@ -9,7 +9,7 @@ use farend_analyzers::{Side, label_info};
 use super::finding::{Finding, FindingKind, Tally};
 use super::room::{least, worth};
 use super::service::Service;
-use super::session::Session;
+use super::session::{Session, is_exchange};
 use super::weights::Weights;
 use crate::clock::SECOND_NS;
 use crate::home::Home;
@@ -209,10 +209,13 @@ impl Ledger {
     }
 
     /// Counts a flow's bytes to the hosts inside that it connects to the outside, from the moment evidence speaks of them: a share
-    /// of what they have exchanged since. To be called for all flows of a tick before [`Ledger::ended`] is for the first, so that
+    /// of what they have exchanged since, greetings and single questions left out. To be called for all flows of a tick before [`Ledger::ended`] is for the first, so that
     /// a share does not depend on which of them began earlier.
     pub fn bytes(&mut self, ended: &Ended, ctx: Context<'_>) {
         let session = Session::of(ended);
+        if session.is_none() && !is_exchange(&ended.hot) {
+            return;
+        }
         for (n, ip) in ended.flow.ip.into_iter().enumerate() {
             let peer = ended.flow.ip[1 - n];
             if !ctx.home.holds(ip, ctx.private_seen) || !ctx.home.is_outside(peer) {

@@ -18,6 +18,7 @@ pub use finding::{Finding, FindingKind, Line, Severity, Tally};
 pub use ledger::{Context, HostRecord, Ledger, far_side};
 pub use names::Names;
 pub use service::Service;
+pub use session::is_exchange;
 pub use weights::{Weights, WeightsError};
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::finding::{Finding, FindingKind, Line};
 use super::ledger::{Claim, Ledger};
 use super::weights::Weights;
 use crate::clock::SECOND_NS;
+use crate::flow::{Hot, State};
 use crate::inspect::Verdict;
 use crate::intel::{Class, FarEnd};
 use crate::pipeline::{Ended, FlowId, Volume};
@@ -18,6 +19,15 @@ pub(super) const SUSTAINED_PACKETS: u64 = 24;
 pub(super) const LONG_NS: i64 = 600 * SECOND_NS;
 /// What analyzers see of a flow's contents is of this family, unless the weights name another one.
 const PROTOCOL: &str = "protocol";
+
+/// Packets of either side from which an answered flow counts as an exchange, with a label or without.
+const EXCHANGE_PACKETS: u64 = 4;
+
+/// Whether a flow without a label matters to findings: both sides took part, and beyond a greeting or one question.
+#[must_use]
+pub fn is_exchange(hot: &Hot) -> bool {
+    hot.state() != State::New && (0..2).all(|side| hot.packets(side) >= EXCHANGE_PACKETS)
+}
 
 /// A labelled flow at a moment.
 #[derive(Clone, Copy)]
