@@ -1,5 +1,8 @@
 //! What the documents say is what the program does. `FAREND_BLESS=1` writes the blocks of the README anew.
 
+#[path = "docs/labels.rs"]
+mod labels;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

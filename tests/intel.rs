@@ -86,6 +86,25 @@ fn the_embedded_database_places_well_known_addresses() {
         ("2001:4860:4860::8888", 15169, Class::Hosting),
         ("2606:4700::1111", 13335, Class::Cdn),
         ("2a03:1b20::1", 39351, Class::Vpn),
+        ("2a05:d014::1", 16509, Class::Hosting),
+        ("5.161.0.1", 213_230, Class::Hosting),
+        ("2604:a880::1", 14061, Class::Hosting),
+        ("2a03:b0c0::1", 14061, Class::Hosting),
+        ("2607:5300::1", 16276, Class::Hosting),
+        ("212.102.35.1", 212_238, Class::Vpn),
+        ("89.187.160.1", 60068, Class::Hosting),
+        ("193.138.218.74", 39351, Class::Vpn),
+        ("2601::1", 7922, Class::Isp),
+        ("2600:1700::1", 7018, Class::Isp),
+        ("2602:300::1", 7018, Class::Isp),
+        ("34.64.0.1", 396_982, Class::Hosting),
+        ("2600:1900::1", 396_982, Class::Hosting),
+        ("2a0b:f4c2::1", 60729, Class::Tor),
+        ("2620:7:6001::1", 62744, Class::Tor),
+        ("2001:19f0::1", 20473, Class::Hosting),
+        ("2603:1000::1", 8075, Class::Hosting),
+        ("2602:f5c8::1", 212_238, Class::Vpn),
+        ("2407:5680::1", 60068, Class::Hosting),
     ] {
         let far_end = lookup(&intel, ip);
         assert_eq!((far_end.asn, far_end.class), (Some(asn), class), "{ip}: {far_end:?}");
@@ -118,6 +137,7 @@ fn addresses_of_threat_reports_are_named_beside_their_measured_as() {
         ("70.32.3.15", 32181, "asn:hosting-table"),
         ("38.170.181.10", 174, "asn:isp-table"),
         ("155.94.199.59", 36352, "asn:hosting-table"),
+        ("142.214.202.2", 7393, "asn:hosting-table"),
     ] {
         let far_end = lookup(&intel, ip);
         assert_eq!((far_end.asn, far_end.class), (Some(asn), Class::Vpn), "{ip}: {far_end:?}");
@@ -293,6 +313,8 @@ fn update_recognises_each_file_by_its_content() {
     let out = folder.join("updated.mmdb");
     let text = cli::update_text(&files, &out).expect("all three are known");
     assert!(text.contains("use it with: --intel"), "{text}");
+    assert!(text.contains("asn.csv:6: expected 3 (country), 4 (ASN) or 5 (both) fields"), "{text}");
+    assert!(text.contains("npm pack @ip-location-db/asn"), "the commands that get newer ones: {text}");
     assert!(fs::read(&out).unwrap() == fs::read(folder.join("ignored.mmdb")).unwrap());
 
     let stray = write(&folder, "stray.txt", "hello\n");
@@ -334,4 +356,37 @@ fn info_credits_every_source_and_says_when_one_is_stale() {
     let later = "2036-01-01".parse().expect("a day");
     let text = cli::info_text(&intel, later, false);
     assert!(text.contains("STALE") && text.contains("npm pack @ip-location-db/asn"), "{text}");
+}
+
+#[test]
+fn every_kind_of_list_of_the_users_says_name_and_age_in_the_basis() {
+    let folder = folder("lists");
+    let ip = "73.1.1.1";
+    let spur = r#"{"ip":"73.1.1.1","infrastructure":"DATACENTER","tunnels":[{"operator":"ASTRILL_VPN","type":"VPN"}]}"#;
+    for (name, content, class, basis) in [
+        ("torbulkexitlist", "73.1.1.1\n".to_owned(), Class::Tor, "file:torbulkexitlist DAY"),
+        (
+            "exit-addresses.tor",
+            "# class: tor\nExitNode A\nPublished 2026-11-01 00:00:00\nLastStatus 2026-11-01\nExitAddress 73.1.1.1 2026-11-01 00:00:00\n".to_owned(),
+            Class::Tor,
+            "file:exit-addresses.tor DAY",
+        ),
+        ("my_vpn.txt", "73.1.0.0/16\n".to_owned(), Class::Vpn, "file:my_vpn.txt DAY"),
+        ("proxies.csv", "73.1.1.1,8080\n".to_owned(), Class::Proxy, "file:proxies.csv DAY"),
+        (
+            "ips.txt",
+            "# class: vpn\n# name: Astrill\n# date: 2026-11-02\n73.1.1.1\n".to_owned(),
+            Class::Vpn,
+            "file:ips.txt 2026-11-02 Astrill",
+        ),
+        ("feed.json", format!("{spur}\n"), Class::Vpn, "file:feed.json DAY spur ASTRILL_VPN"),
+    ] {
+        let path = write(&folder, name, content);
+        let intel = Intel::with_files(std::slice::from_ref(&path)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let far_end = lookup(&intel, ip);
+        assert_eq!((far_end.asn, far_end.class), (Some(7922), class), "{name}");
+        // Without a date of its own a list is as old as its file.
+        let day = intel.info().pop().and_then(|source| source.built).expect("a day").to_string();
+        assert_eq!(*far_end.class_basis, basis.replace("DAY", &day), "{name}");
+    }
 }

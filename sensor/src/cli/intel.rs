@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, say};
 use crate::config::Format;
-use crate::intel::{BuildInputs, Date, Error, Intel, cli};
+use crate::intel::{BuildInputs, Class, Date, Error, Intel, cli};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum IntelCommand {
@@ -29,6 +29,15 @@ pub(super) enum IntelCommand {
         /// As text or as one JSON object a line
         #[arg(long, value_enum, default_value_t, hide_possible_values = true, value_name = "table|json")]
         format: Format,
+    },
+    /// How far the built-in classes agree with lists of AS numbers or addresses, and where they do not
+    Compare {
+        /// Lists with an AS number, address or network a line
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// What is listed, where neither a first line `# class: NAME` nor the file's name says it
+        #[arg(long)]
+        class: Option<String>,
     },
     /// Build a database from named tables
     Build(BuildArgs),
@@ -80,6 +89,10 @@ pub(super) fn intel(command: IntelCommand) -> Result<u8, Failure> {
             let json = format == Format::Json;
             return print(&cli::info_text(&files.open()?, today(), json), json);
         }
+        IntelCommand::Compare { files, class } => {
+            let class = class.map(|name| name.parse().map_err(|_| no_class(&name))).transpose()?;
+            return print(&cli::compare_text(&files, class).map_err(Failure::usage)?, false);
+        }
         IntelCommand::Build(args) => args.build()?,
         IntelCommand::Update { files, .. } if files.is_empty() => cli::update_help(),
         IntelCommand::Update { files, output } => {
@@ -87,6 +100,10 @@ pub(super) fn intel(command: IntelCommand) -> Result<u8, Failure> {
         }
     };
     say::out(&text)
+}
+
+fn no_class(name: &str) -> Failure {
+    Failure::usage(format!("{name}: no such class (have: {})", Class::ALL.map(Class::as_str).join(", ")))
 }
 
 /// JSON keeps its lines, whatever the terminal.

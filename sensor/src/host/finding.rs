@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::service::Service;
 use super::weights::Weights;
 use crate::intel::FarEnd;
 use crate::pipeline::FlowId;
@@ -18,15 +19,24 @@ pub enum FindingKind {
     InboundSuspiciousOrigin,
     /// The host's traffic leaves through a VPN.
     EgressVpn,
+    /// … through a proxy outside.
+    EgressProxy,
+    /// … through Tor.
+    EgressTor,
+    /// … through a carrier of its own, which ends at a server in a hosting network.
+    EgressVps,
 }
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 7] = [
         Self::RemoteControl,
         Self::RemoteControlSuspiciousOrigin,
         Self::InboundSuspiciousOrigin,
         Self::EgressVpn,
+        Self::EgressProxy,
+        Self::EgressTor,
+        Self::EgressVps,
     ];
 
     /// The contract's word.
@@ -37,6 +47,9 @@ impl FindingKind {
             Self::RemoteControlSuspiciousOrigin => "remote_control_suspicious_origin",
             Self::InboundSuspiciousOrigin => "inbound_suspicious_origin",
             Self::EgressVpn => "egress_vpn",
+            Self::EgressProxy => "egress_proxy",
+            Self::EgressTor => "egress_tor",
+            Self::EgressVps => "egress_vps",
         }
     }
 
@@ -48,6 +61,9 @@ impl FindingKind {
             Self::RemoteControlSuspiciousOrigin => 9_100_002,
             Self::InboundSuspiciousOrigin => 9_100_003,
             Self::EgressVpn => 9_100_004,
+            Self::EgressProxy => 9_100_005,
+            Self::EgressTor => 9_100_006,
+            Self::EgressVps => 9_100_007,
         }
     }
 
@@ -57,7 +73,7 @@ impl FindingKind {
         match self {
             Self::RemoteControl | Self::RemoteControlSuspiciousOrigin => "Remote access",
             Self::InboundSuspiciousOrigin => "Suspicious origin",
-            Self::EgressVpn => "Hidden egress",
+            Self::EgressVpn | Self::EgressProxy | Self::EgressTor | Self::EgressVps => "Hidden egress",
         }
     }
 }
@@ -165,7 +181,11 @@ pub struct Finding {
     pub label: Option<&'static str>,
     /// Catalogue name of the tool.
     pub tool: Option<&'static str>,
-    /// The deciding flow.
+    /// The service that was called, where the finding is about one.
+    pub service: Option<Service>,
+    /// Thousandths of the host's bytes over the border that left this way, once known.
+    pub share: Option<u16>,
+    /// The deciding flow: when the finding was raised, the longest.
     pub flow: FlowId,
     /// First and last packet that count, ns since the epoch.
     pub seen_ns: [i64; 2],
@@ -250,12 +270,16 @@ impl Finding {
         decibans::per_mille(self.score(weights))
     }
 
-    /// Stable name: the same host, claim, peer and tool have the same id in every run.
+    /// Stable name: the same host, claim, peer and tool (of a finding about a service: that service, whoever called first) have
+    /// the same id in every run.
     #[must_use]
     pub fn id(&self) -> String {
         let mut hash = 0xCBF2_9CE4_8422_2325_u64; // FNV-1a, 64 bits
-        let text =
-            format!("{}|{}|{}|{}", self.host, self.kind.as_str(), self.peer, self.label.unwrap_or("-"));
+        let (host, kind) = (self.host, self.kind.as_str());
+        let text = match self.service {
+            Some(service) => format!("{host}|{kind}|{service}"),
+            None => format!("{host}|{kind}|{}|{}", self.peer, self.label.unwrap_or("-")),
+        };
         for byte in text.bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
         }
@@ -271,8 +295,16 @@ impl Finding {
             FindingKind::RemoteControl => Severity::Medium,
             FindingKind::RemoteControlSuspiciousOrigin => Severity::High,
             FindingKind::InboundSuspiciousOrigin => Severity::Low,
-            FindingKind::EgressVpn if self.far_end.class.is_suspicious_origin() => Severity::Medium,
-            FindingKind::EgressVpn => Severity::Low,
+            FindingKind::EgressVpn | FindingKind::EgressProxy
+                if self.far_end.class.is_suspicious_origin() =>
+            {
+                Severity::Medium
+            }
+            FindingKind::EgressVpn | FindingKind::EgressProxy => Severity::Low,
+            // Addresses on a list, without the protocol, are a reason to look, not to act.
+            FindingKind::EgressTor if self.label.is_none() => Severity::Medium,
+            FindingKind::EgressTor => Severity::High,
+            FindingKind::EgressVps => Severity::Medium,
         }
     }
 
@@ -296,19 +328,51 @@ impl Finding {
             .unwrap_or("an unknown protocol")
     }
 
-    /// The claim in a sentence.
+    /// Whether a line of this kind counts.
+    #[must_use]
+    pub fn has(&self, kind: &str) -> bool {
+        self.lines.iter().any(|l| l.kind == kind)
+    }
+
+    /// The claim in a sentence: what was seen, no more.
     #[must_use]
     pub fn summary(&self) -> String {
         let (host, peer, tool) = (self.host, self.peer_in_words(), self.tool_in_words());
-        match self.kind {
-            FindingKind::RemoteControl => format!("{host} is operated remotely by {tool} from {peer}"),
-            FindingKind::RemoteControlSuspiciousOrigin => {
-                format!(
-                    "{host} is operated remotely by {tool} from {peer}: people seldom sit at such an address"
-                )
+        let control = || {
+            if self.has("shape.operated") {
+                format!("{host} is operated by {tool} from {peer}, at a person's pace")
+            } else if self.has("session.sustained") {
+                format!("{host} can be operated by {tool} from {peer}: a session went on beyond log-in")
+            } else {
+                format!("{host} may be operated by {tool} from {peer}")
             }
-            FindingKind::InboundSuspiciousOrigin => format!("sessions into {host} come from {peer}"),
-            FindingKind::EgressVpn => format!("{host} sends traffic through {tool} to {peer}"),
+        };
+        let through = |what: &str| format!("{host} sends traffic through {what}{}", self.share_in_words());
+        match self.kind {
+            FindingKind::RemoteControl => control(),
+            FindingKind::RemoteControlSuspiciousOrigin => {
+                format!("{}; people seldom sit at such an address", control())
+            }
+            FindingKind::InboundSuspiciousOrigin => {
+                let service = self.service.map(|s| format!(", {s}")).unwrap_or_default();
+                let label = self.label.map(|_| format!(" ({tool})")).unwrap_or_default();
+                format!("sessions into {host}{service}{label} come from {peer}")
+            }
+            FindingKind::EgressVpn => through(&format!("{tool} to {peer}")),
+            FindingKind::EgressProxy => through(&format!("a proxy ({tool}) at {peer}")),
+            FindingKind::EgressTor if self.label.is_none() => format!(
+                "{host} has TLS sessions with addresses that are listed as Tor relays, the first {peer}; Tor itself was not recognised"
+            ),
+            FindingKind::EgressTor => through(&format!("{tool}, by way of {peer}")),
+            FindingKind::EgressVps => {
+                let what = through(&format!("{tool} to a server in a hosting network, {peer}"));
+                format!("{what}; who rents it does not show")
+            }
         }
+    }
+
+    fn share_in_words(&self) -> String {
+        let of = |s: u16| format!(": {}.{} % of its bytes over the border", s / 10, s % 10);
+        self.share.map(of).unwrap_or_default()
     }
 }

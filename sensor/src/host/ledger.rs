@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use farend_analyzers::{Category, LabelInfo, Side, label_info};
+use farend_analyzers::{Side, label_info};
 
-use super::finding::{Finding, FindingKind, Line, Tally};
+use super::finding::{Finding, FindingKind, Tally};
 use super::looked::LookUps;
 use super::room::{least, worth};
+use super::service::Service;
+use super::session::{Session, is_exchange};
 use super::weights::Weights;
 use crate::clock::SECOND_NS;
-use crate::flow::State;
 use crate::home::Home;
 use crate::inspect::Verdict;
-use crate::intel::{FarEnd, Intel};
-use crate::pipeline::{Ended, FlowId, Sighting, Volume};
+use crate::intel::Intel;
+use crate::pipeline::{Ended, FlowId, Sighting};
 
 /// Hosts kept.
 const MAX_HOSTS: usize = 65_536;
@@ -23,10 +24,6 @@ const MAX_HOSTS: usize = 65_536;
 const MAX_FINDINGS: usize = 256;
 /// Findings kept of all hosts together: some 100 MB when each is full of lines.
 const MAX_ALL_FINDINGS: usize = 65_536;
-/// Packets each side must have sent before a session counts as more than an attempt (`session.sustained` in the weights).
-const SUSTAINED_PACKETS: u64 = 24;
-/// From here on a session is long.
-const LONG_NS: i64 = 600 * SECOND_NS;
 
 /// What judgements rest on besides evidence.
 #[derive(Clone, Copy)]
@@ -39,17 +36,31 @@ pub struct Context<'a> {
     pub private_seen: bool,
 }
 
-/// What a finding of a host is about: what is claimed, the other side, the label.
-type Claim = (FindingKind, IpAddr, Option<&'static str>);
+/// What a finding of a host is about: what is claimed, of which service, the other side, the label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Claim {
+    pub(super) kind: FindingKind,
+    pub(super) service: Option<Service>,
+    /// The host itself where the finding is not about one peer.
+    pub(super) peer: IpAddr,
+    pub(super) label: Option<&'static str>,
+}
+
+/// Flows that ended, of one host and one carrier.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Through {
+    pub(super) bytes: u64,
+    pub(super) sessions: u64,
+}
 
 #[derive(Debug, Default)]
-struct Host {
+pub(super) struct Host {
     /// Boxed: a node of the tree has room for eleven, and most hosts have one.
-    findings: BTreeMap<Claim, Box<Finding>>,
+    pub(super) findings: BTreeMap<Claim, Box<Finding>>,
     /// Bytes over the border in flows that ended since evidence first spoke of it.
-    bytes: u64,
-    /// Bytes through each egress (label, peer).
-    egress: Vec<((&'static str, IpAddr), u64)>,
+    pub(super) bytes: u64,
+    /// What has left through each carrier (label, peer).
+    pub(super) egress: Vec<((&'static str, IpAddr), Through)>,
     /// Labelled sessions that ended.
     sessions: u64,
     tools: Vec<(&'static str, u64)>,
@@ -80,8 +91,8 @@ pub struct HostRecord {
 
 /// All hosts.
 pub struct Ledger {
-    weights: Arc<Weights>,
-    hosts: BTreeMap<IpAddr, Host>,
+    pub(super) weights: Arc<Weights>,
+    pub(super) hosts: BTreeMap<IpAddr, Host>,
     /// Look-ups that may come to count.
     looked: LookUps,
     /// Findings of all hosts.
@@ -166,37 +177,41 @@ impl Ledger {
 
     /// A labelled flow has appeared, changed or grown.
     pub fn sighted(&mut self, s: &Sighting, ctx: Context<'_>) {
-        self.labelled(&s.flow, &s.verdict, s.volume, [s.flow.birth.first_ns, s.ts_ns], ctx);
+        if let Some(info) = s.verdict.labels.label.and_then(label_info) {
+            let span = [s.flow.birth.first_ns, s.ts_ns];
+            let session =
+                Session { flow: &s.flow, verdict: &s.verdict, info, volume: s.volume, span, ended: false };
+            self.labelled(&session, ctx);
+        }
         self.looked_up(&s.flow, None, ctx);
     }
 
-    /// A flow has ended.
+    /// A flow has ended; [`Ledger::bytes`] has counted it.
     pub fn ended(&mut self, ended: &Ended, ctx: Context<'_>) {
-        let flow = &ended.flow;
-        let span = [flow.birth.first_ns, ended.hot.last_ns];
-        let label = ended.verdict.as_ref().and_then(|v| v.labels.label).and_then(label_info);
-        if let (Some(label), Some(verdict)) = (label, ended.verdict.as_deref()) {
-            self.labelled(flow, verdict, ended.volume(), span, ctx);
-            for (n, ip) in flow.ip.into_iter().enumerate() {
-                if !ctx.home.holds(ip, ctx.private_seen) {
-                    continue;
-                }
-                let bytes: u64 = ended.hot.bytes.iter().sum();
-                let outside = ctx.home.is_outside(flow.ip[1 - n]);
-                if let Some(host) = self.host(ip) {
-                    host.sessions += 1;
-                    count(&mut host.tools, label.label, 1);
-                    for ns in span {
-                        host.hours |= 1 << (ns.div_euclid(3_600 * SECOND_NS)).rem_euclid(24);
-                    }
-                    if label.category == Category::Vpn && outside {
-                        count(&mut host.egress, (label.label, flow.ip[1 - n]), bytes);
-                    }
-                }
+        let session = Session::of(ended);
+        if let Some(session) = &session {
+            self.tools(session, ctx);
+            self.labelled(session, ctx);
+        } else {
+            self.listed_relay(ended, ctx);
+        }
+        self.looked_up(&ended.flow, ended.verdict.as_deref(), ctx);
+        self.inbound(ended, session.map(|s| s.info), ctx);
+    }
+
+    /// Counts an ended session in the records of the hosts inside.
+    fn tools(&mut self, s: &Session<'_>, ctx: Context<'_>) {
+        for ip in s.flow.ip {
+            if !ctx.home.holds(ip, ctx.private_seen) {
+                continue;
+            }
+            let Some(host) = self.host(ip) else { continue };
+            host.sessions += 1;
+            count(&mut host.tools, s.info.label, |n| *n += 1);
+            for ns in s.span {
+                host.hours |= 1 << (ns.div_euclid(3_600 * SECOND_NS)).rem_euclid(24);
             }
         }
-        self.looked_up(flow, ended.verdict.as_deref(), ctx);
-        self.inbound(ended, label, ctx);
     }
 
     /// Keeps whom a host inside has looked up, and lets it count in what is claimed of the host and the same tools, now or later.
@@ -214,177 +229,41 @@ impl Ledger {
     }
 
     /// Counts a flow's bytes to the hosts inside that it connects to the outside, from the moment evidence speaks of them: a share
-    /// of what they have exchanged since. Only as whole as the flows that are reported.
+    /// of what they have exchanged since, greetings and single questions left out. To be called for all flows of a tick before [`Ledger::ended`] is for the first, so that
+    /// a share does not depend on which of them began earlier.
     pub fn bytes(&mut self, ended: &Ended, ctx: Context<'_>) {
+        let session = Session::of(ended);
+        if session.is_none() && !is_exchange(&ended.hot) {
+            return;
+        }
         for (n, ip) in ended.flow.ip.into_iter().enumerate() {
-            if let Some(host) = self.hosts.get_mut(&ip)
-                && ctx.home.holds(ip, ctx.private_seen)
-                && ctx.home.is_outside(ended.flow.ip[1 - n])
-            {
-                host.bytes += ended.hot.bytes.iter().sum::<u64>();
+            let peer = ended.flow.ip[1 - n];
+            if !ctx.home.holds(ip, ctx.private_seen) || !ctx.home.is_outside(peer) {
+                continue;
+            }
+            let host = if session.is_some() { self.host(ip) } else { self.hosts.get_mut(&ip) };
+            let Some(host) = host else { continue };
+            let bytes: u64 = ended.hot.bytes.iter().sum();
+            host.bytes += bytes;
+            if let Some(s) = session.filter(|s| s.is_egress_of(n, ctx)) {
+                count(&mut host.egress, (s.info.label, peer), |through| {
+                    through.bytes += bytes;
+                    through.sessions += 1;
+                });
             }
         }
     }
 
-    fn labelled(&mut self, flow: &FlowId, v: &Verdict, volume: Volume, span: [i64; 2], ctx: Context<'_>) {
-        let Some(info) = v.labels.label.and_then(label_info) else { return };
-        if info.category.is_remote_control() {
-            if let Some(controlled) = v.controlled {
-                self.remote_control(flow, v, info, controlled, volume, span, ctx);
-            }
-        } else if info.category == Category::Vpn {
-            self.egress(flow, v, info, volume, span, ctx);
+    fn labelled(&mut self, s: &Session<'_>, ctx: Context<'_>) {
+        if !s.info.category.is_remote_control() {
+            self.egress(s, ctx);
+        } else if let Some(controlled) = s.verdict.controlled {
+            self.remote_control(s, controlled, ctx);
         }
-    }
-
-    #[allow(clippy::too_many_arguments)] // the parts of one sighting
-    fn remote_control(
-        &mut self,
-        flow: &FlowId,
-        v: &Verdict,
-        info: &'static LabelInfo,
-        controlled: Side,
-        volume: Volume,
-        span: [i64; 2],
-        ctx: Context<'_>,
-    ) {
-        let n = usize::from(controlled == Side::Dest);
-        let (host, peer) = (flow.ip[n], flow.ip[1 - n]);
-        if !ctx.home.holds(host, ctx.private_seen) || host == peer {
-            return;
-        }
-        let far = ctx.intel.lookup(peer);
-        let suspicious = far.class.is_suspicious_origin();
-        let weights = Arc::clone(&self.weights);
-        let kinds = [
-            Some(FindingKind::RemoteControl),
-            suspicious.then_some(FindingKind::RemoteControlSuspiciousOrigin),
-        ];
-        for kind in kinds.into_iter().flatten() {
-            let Some(finding) = self.finding(kind, host, peer, info, flow, 1 - n, v, &far) else { continue };
-            finding.seen_ns = [finding.seen_ns[0].min(span[0]), finding.seen_ns[1].max(span[1])];
-            add_session(finding, &weights, flow, v, volume, span, 1 - n);
-            if kind == FindingKind::RemoteControlSuspiciousOrigin {
-                add_origin(finding, &weights, flow, &far);
-            }
-        }
-    }
-
-    fn egress(
-        &mut self,
-        flow: &FlowId,
-        v: &Verdict,
-        info: &'static LabelInfo,
-        volume: Volume,
-        span: [i64; 2],
-        ctx: Context<'_>,
-    ) {
-        // The host is the inner side; where both could be (nothing private in the capture) it is the side that opened.
-        let inside =
-            |n: usize| ctx.home.holds(flow.ip[n], ctx.private_seen) && ctx.home.is_outside(flow.ip[1 - n]);
-        let Some(n) = [0, 1].into_iter().find(|n| inside(*n)) else { return };
-        let (host, peer) = (flow.ip[n], flow.ip[1 - n]);
-        let far = ctx.intel.lookup(peer);
-        let weights = Arc::clone(&self.weights);
-        let Some(finding) = self.finding(FindingKind::EgressVpn, host, peer, info, flow, 1 - n, v, &far)
-        else {
-            return;
-        };
-        finding.seen_ns = [finding.seen_ns[0].min(span[0]), finding.seen_ns[1].max(span[1])];
-        add_session(finding, &weights, flow, v, volume, span, 1 - n);
-    }
-
-    /// A session that came in from a hosting network or an anonymizer.
-    fn inbound(&mut self, ended: &Ended, label: Option<&'static LabelInfo>, ctx: Context<'_>) {
-        let flow = &ended.flow;
-        let (peer, host) = (flow.ip[0], flow.ip[1]);
-        // Where nothing is known to be inside, every session would be "inbound".
-        if ctx.home.is_auto() && !ctx.private_seen {
-            return;
-        }
-        if !ctx.home.holds(host, ctx.private_seen)
-            || !ctx.home.is_outside(peer)
-            || ended.hot.state() == State::New
-        {
-            return;
-        }
-        let volume = ended.volume();
-        if volume.packets.iter().any(|p| *p < 4) {
-            return;
-        }
-        let far = ctx.intel.lookup(peer);
-        if !far.class.is_suspicious_origin() {
-            return;
-        }
-        let key = (FindingKind::InboundSuspiciousOrigin, host, None);
-        let prior = self.weights.prior(FindingKind::InboundSuspiciousOrigin.as_str());
-        let weights = Arc::clone(&self.weights);
-        let Some(finding) = self.entry(host, key, 1, || Finding {
-            kind: FindingKind::InboundSuspiciousOrigin,
-            host,
-            peer,
-            peer_port: flow.port[0],
-            far_end: far.clone(),
-            label: None,
-            tool: None,
-            flow: flow.clone(),
-            seen_ns: [flow.birth.first_ns, ended.hot.last_ns],
-            prior,
-            lines: Vec::new(),
-            packets: volume.packets,
-            raised: false,
-            tally: Tally::default(),
-        }) else {
-            return;
-        };
-        finding.seen_ns =
-            [finding.seen_ns[0].min(flow.birth.first_ns), finding.seen_ns[1].max(ended.hot.last_ns)];
-        // One line a peer: the first session of each shows, more of them change nothing.
-        let detail = format!(
-            "{} ({}) to port {}{}",
-            peer,
-            far.class_basis,
-            flow.port[1],
-            label.map(|l| format!(", {}", l.name)).unwrap_or_default()
-        );
-        let line = weighed(&weights, "inbound.session", flow, detail);
-        let peer = peer.to_string();
-        finding.put_once(line, |l| l.detail.split(' ').next() == Some(&peer));
-    }
-
-    #[allow(clippy::too_many_arguments)] // the parts of one finding
-    fn finding(
-        &mut self,
-        kind: FindingKind,
-        host: IpAddr,
-        peer: IpAddr,
-        info: &'static LabelInfo,
-        flow: &FlowId,
-        peer_side: usize,
-        v: &Verdict,
-        far: &FarEnd,
-    ) -> Option<&mut Finding> {
-        let prior = self.weights.prior(kind.as_str());
-        self.entry(host, (kind, peer, Some(info.label)), v.evidence.len() as u64, || Finding {
-            kind,
-            host,
-            peer,
-            peer_port: flow.port[peer_side],
-            far_end: far.clone(),
-            label: Some(info.label),
-            tool: v.tool,
-            flow: flow.clone(),
-            seen_ns: [flow.birth.first_ns; 2],
-            prior,
-            lines: Vec::new(),
-            packets: [0; 2],
-            raised: false,
-            tally: Tally::default(),
-        })
     }
 
     /// The finding of `key`, begun where there is room; else its `pieces` of evidence count as dropped.
-    fn entry(
+    pub(super) fn entry(
         &mut self,
         ip: IpAddr,
         key: Claim,
@@ -416,12 +295,11 @@ impl Ledger {
     }
 
     /// Findings whose score has reached the bar since the last call, in order of host and kind.
-    pub fn raise(&mut self, touched: &[IpAddr], mut each: impl FnMut(&Finding, &Weights)) {
-        let mut touched = touched.to_vec();
+    pub fn raise(&mut self, touched: &mut [IpAddr], mut each: impl FnMut(&Finding, &Weights)) {
         touched.sort_unstable();
-        touched.dedup();
-        for ip in touched {
-            let Some(host) = self.hosts.get_mut(&ip) else { continue };
+        let mut last = None;
+        for ip in touched.iter().filter(|ip| last.replace(**ip) != Some(**ip)) {
+            let Some(host) = self.hosts.get_mut(ip) else { continue };
             for finding in host.findings.values_mut() {
                 if !finding.raised && finding.score(&self.weights) >= self.weights.raise_at {
                     finding.raised = true;
@@ -442,7 +320,7 @@ impl Ledger {
             .filter(|f| f.raised)
             .collect();
         all.sort_by_key(|f| {
-            (f.severity().number(), -f.score(&self.weights), f.host, f.kind, f.seen_ns[0], f.peer)
+            (f.severity().number(), -f.score(&self.weights), f.host, f.kind, f.service, f.seen_ns[0], f.peer)
         });
         all
     }
@@ -451,14 +329,14 @@ impl Ledger {
     pub fn records(&self) -> impl Iterator<Item = HostRecord> {
         self.hosts.iter().map(|(ip, host)| {
             let mut findings: Vec<Finding> = host.findings.values().map(|f| (**f).clone()).collect();
-            findings.sort_by_key(|f| (-f.score(&self.weights), f.kind, f.peer));
+            findings.sort_by_key(|f| (-f.score(&self.weights), f.kind, f.service, f.peer));
             HostRecord {
                 host: *ip,
                 score: findings
                     .first()
                     .map_or_else(|| self.weights.prior("remote_control"), |f| f.score(&self.weights)),
                 findings,
-                egress: sorted(&host.egress).into_iter().map(|((l, peer), bytes)| (l, peer, bytes)).collect(),
+                egress: sorted(&host.egress).into_iter().map(|((l, peer), t)| (l, peer, t.bytes)).collect(),
                 bytes: host.bytes,
                 sessions: host.sessions,
                 tools: sorted(&host.tools),
@@ -468,88 +346,21 @@ impl Ledger {
     }
 }
 
-/// Adds to a count; lists are short, and a tree a host would cost more than all of them.
-fn count<K: PartialEq>(rows: &mut Vec<(K, u64)>, key: K, n: u64) {
-    if let Some((_, sum)) = rows.iter_mut().find(|(k, _)| *k == key) {
-        *sum += n;
+/// Adds to a row; lists are short, and a tree a host would cost more than all of them.
+fn count<K: PartialEq, V: Default>(rows: &mut Vec<(K, V)>, key: K, add: impl FnOnce(&mut V)) {
+    if let Some((_, value)) = rows.iter_mut().find(|(k, _)| *k == key) {
+        add(value);
     } else if rows.len() < MAX_FINDINGS {
-        rows.push((key, n));
+        let mut value = V::default();
+        add(&mut value);
+        rows.push((key, value));
     }
 }
 
-fn sorted<K: Ord + Copy>(rows: &[(K, u64)]) -> Vec<(K, u64)> {
+fn sorted<K: Ord + Copy, V: Copy>(rows: &[(K, V)]) -> Vec<(K, V)> {
     let mut rows = rows.to_vec();
-    rows.sort_unstable();
+    rows.sort_unstable_by_key(|(k, _)| *k);
     rows
-}
-
-fn add_session(
-    finding: &mut Finding,
-    weights: &Weights,
-    flow: &FlowId,
-    v: &Verdict,
-    volume: Volume,
-    span: [i64; 2],
-    peer_side: usize,
-) {
-    for e in &v.evidence {
-        finding.put(Line {
-            kind: e.kind.name,
-            family: "protocol".into(),
-            decibans: i32::from(e.kind.decibans),
-            packet: e.packet,
-            input: flow.birth.input,
-            detail: e.detail.to_string(),
-        });
-    }
-    let packets = [volume.packets[peer_side], volume.packets[1 - peer_side]];
-    // The longest session with this peer speaks, for the finding and against it.
-    if finding.packets[0] + finding.packets[1] > packets[0] + packets[1] {
-        return;
-    }
-    finding.packets = packets;
-    let bytes = [volume.bytes[peer_side], volume.bytes[1 - peer_side]];
-    let lasted_ns = span[1].saturating_sub(span[0]).max(0);
-    let seconds = lasted_ns / SECOND_NS;
-    let told = format!(
-        "{} packets ({} B) from the far end, {} ({} B) back, {} s",
-        packets[0], bytes[0], packets[1], bytes[1], seconds
-    );
-    let sustained = packets.iter().all(|p| *p >= SUSTAINED_PACKETS);
-    let midstream = v.basis == farend_analyzers::Basis::Midstream;
-    let facts = [
-        ("capture.one_sided", packets.contains(&0), "one direction only".to_owned()),
-        ("label.midstream", midstream, "the beginning was not captured".to_owned()),
-        ("session.sustained", sustained, told.clone()),
-        ("session.long", sustained && lasted_ns >= LONG_NS, format!("{seconds} s")),
-        ("session.short", !sustained, told),
-    ];
-    for (kind, holds, detail) in facts {
-        if holds {
-            finding.put(weighed(weights, kind, flow, detail));
-        } else {
-            finding.retract(kind);
-        }
-    }
-}
-
-/// A line of evidence that is no analyzer's, shown at the flow's first packet.
-fn weighed(weights: &Weights, kind: &'static str, flow: &FlowId, detail: String) -> Line {
-    let (decibans, family) = weights.of(kind);
-    let (packet, input) = (flow.birth.number, flow.birth.input);
-    Line { kind, family: family.to_owned(), decibans, packet, input, detail }
-}
-
-fn add_origin(finding: &mut Finding, weights: &Weights, flow: &FlowId, far: &FarEnd) {
-    let kind = match far.class {
-        crate::intel::Class::Vpn => "origin.vpn",
-        crate::intel::Class::Tor => "origin.tor",
-        crate::intel::Class::Proxy => "origin.proxy",
-        _ => "origin.hosting",
-    };
-    let org = far.as_org.as_deref().unwrap_or("");
-    let asn = far.asn.map(|a| format!("AS{a} {org}, ")).unwrap_or_default();
-    finding.put(weighed(weights, kind, flow, format!("{asn}{}", far.class_basis)));
 }
 
 /// The side of a flow that is the far end: 0 = the opener, 1 = the other. The side outside; where both or none is, the side

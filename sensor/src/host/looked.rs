@@ -118,6 +118,8 @@ mod tests {
             host: flow.ip[0],
             peer: flow.ip[1],
             peer_port: 443,
+            service: None,
+            share: None,
             far_end: Intel::embedded().lookup(flow.ip[1]),
             label: Some(label),
             tool,

@@ -216,7 +216,8 @@ pub fn update_text(files: &[PathBuf], out: &Path) -> Result<String, Error> {
         return Err(Error::Usage(what.trim_end().to_owned()));
     }
     let mut text = build_text(&inputs, out)?;
-    let _ = writeln!(text, "use it with: --intel {}", out.display());
+    let _ =
+        writeln!(text, "use it with: --intel {}\nnewer data:\n{}", out.display(), indented(FETCH).trim_end());
     Ok(text)
 }
 

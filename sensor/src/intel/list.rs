@@ -3,31 +3,41 @@
 //! Understood: CIDR lists, the Tor bulk exit list (an address a line) and Tor's `exit-addresses` (`ExitAddress A …`),
 //! `first-last` ranges; `#` and `;` begin comments; what follows an address after a space or comma is ignored. Header
 //! comments `# class: vpn`, `# name: My VPN exits` and `# date: 2026-11-01` say what the list is; without a class the
-//! file's name must (`tor.txt`, `protonvpn_ipv4.txt`, `datacenters.txt`).
+//! file's name must (`tor.txt`, `protonvpn_ipv4.txt`, `datacenters.txt`). Lines of a Spur feed (a JSON object an address)
+//! say their class themselves.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::info::{SourceInfo, SourceKind};
-use super::net::to_number;
+use super::net::{to_addr, to_number};
 use super::ranges::{Range, Ranges};
 use super::source::Skipped;
-use super::{Class, Date, Error, Net, Place};
+use super::{Class, Date, Error, Net, Place, spur};
 
-/// A list of addresses of one class.
+/// What a list says of an address.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    pub(super) class: Class,
+    /// `file:tor.txt 2026-11-01`, with the list's name if it has one, and what the line says by itself.
+    pub(super) basis: Arc<str>,
+}
+
+/// A list of addresses.
 #[derive(Debug)]
 pub(super) struct List {
-    pub(super) class: Class,
-    /// `file:tor.txt 2026-11-01`, with the list's name if it has one.
-    pub(super) basis: Arc<str>,
+    /// What its lines say, the list's own class first.
+    said: Vec<Said>,
     pub(super) info: SourceInfo,
     pub(super) skipped: Skipped,
     v4: Ranges<Entry>,
     v6: Ranges<Entry>,
 }
 
-/// First and last address of a line; kept with each piece of it, for a line inside another one stands for itself.
-type Entry = (u128, u128);
+/// First and last address of a line, and which of the list's statements it makes; kept with each piece of it, for a line inside
+/// another one stands for itself.
+type Entry = (u128, u128, u32);
 
 impl List {
     /// Reads a list. `shown` is the file for messages, `name` its last part, `modified` its date if it states none.
@@ -35,7 +45,22 @@ impl List {
         let mut header = Header::default();
         let mut ranges: [Vec<Range<Entry>>; 2] = [Vec::new(), Vec::new()];
         let mut skipped = Skipped::default();
+        let mut own: HashMap<(Class, String), u32> = HashMap::new();
+        let mut listed_only = 0;
         for (index, line) in text.lines().enumerate() {
+            if line.starts_with('{') {
+                let Some(entry) = spur::line(line) else {
+                    skipped.add(shown, index + 1, "not a line of a feed: expected a JSON object with an ip");
+                    continue;
+                };
+                let Some(said) = entry.said else { continue };
+                let next = own.len() as u32 + 1;
+                let at = *own.entry(said).or_insert(next);
+                let (first, last) = entry.net.span();
+                let value = (first, last, at);
+                ranges[usize::from(!entry.net.addr().is_ipv4())].push(Range { first, last, value });
+                continue;
+            }
             let (content, comment) = match line.find(['#', ';']) {
                 Some(at) => (&line[..at], line[at..].trim_start_matches(['#', ';', ' '])),
                 None => (line, ""),
@@ -44,7 +69,8 @@ impl List {
             match line_content(content) {
                 Content::Nothing => {}
                 Content::Range { v4, first, last } => {
-                    ranges[usize::from(!v4)].push(Range { first, last, value: (first, last) });
+                    listed_only += 1;
+                    ranges[usize::from(!v4)].push(Range { first, last, value: (first, last, 0) });
                 }
                 Content::Malformed => skipped.add(shown, index + 1, "not an address, prefix or range"),
             }
@@ -58,7 +84,8 @@ impl List {
                 None => Error::format(shown, Place::File, what),
             });
         }
-        let Some(class) = header.class.or_else(|| class_of_name(name)) else {
+        let stated = header.class.or_else(|| class_of_name(name));
+        let Some(class) = stated.or((listed_only == 0).then_some(Class::Unknown)) else {
             let what =
                 format!("what are these? Add a first line `# class: NAME` with one of {}", Class::names());
             return Err(Error::format(shown, Place::File, what));
@@ -80,13 +107,34 @@ impl List {
             kind: SourceKind::Anonymizers,
         };
         let [v4, v6] = ranges.map(Ranges::from_unsorted);
-        Ok(Self { class, basis: basis.into(), info, skipped, v4, v6 })
+        let mut said = vec![Said { class, basis: basis.as_str().into() }];
+        let mut own: Vec<((Class, String), u32)> = own.into_iter().collect();
+        own.sort_unstable_by_key(|(_, at)| *at);
+        said.extend(own.into_iter().map(|((class, what), _)| {
+            let basis = format!("{basis} {what}").into();
+            Said { class, basis }
+        }));
+        Ok(Self { said, info, skipped, v4, v6 })
     }
 
-    /// The largest prefix around `ip` inside the narrowest line that covers it.
-    pub(super) fn lookup(&self, ip: IpAddr) -> Option<Net> {
+    /// What the narrowest line that covers `ip` says, and the largest prefix around it inside that line.
+    pub(super) fn lookup(&self, ip: IpAddr) -> Option<(&Said, Net)> {
         let ranges = if ip.is_ipv4() { &self.v4 } else { &self.v6 };
-        ranges.find(to_number(ip)).map(|range| Net::around(ip, range.value.0, range.value.1))
+        let (first, last, said) = ranges.find(to_number(ip))?.value;
+        Some((self.said.get(said as usize)?, Net::around(ip, first, last)))
+    }
+
+    /// First address, number of addresses and statement of every line, in order; a line inside another one counts for itself.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (IpAddr, u128, &Said)> {
+        self.v4
+            .as_slice()
+            .iter()
+            .map(|r| (r, true))
+            .chain(self.v6.as_slice().iter().map(|r| (r, false)))
+            .filter_map(|(range, v4)| {
+                let said = self.said.get(range.value.2 as usize)?;
+                Some((to_addr(range.first, v4), range.last - range.first + 1, said))
+            })
     }
 }
 
@@ -143,7 +191,7 @@ fn line_content(content: &str) -> Content {
 }
 
 /// Class that a file name tells; `None` if none or more than one.
-fn class_of_name(name: &str) -> Option<Class> {
+pub(super) fn class_of_name(name: &str) -> Option<Class> {
     let stem = name.split('.').next().unwrap_or(name).to_ascii_lowercase();
     let of_word = |word: &str| match word {
         // "store" and "mirror" must not pass for Tor.
@@ -168,7 +216,7 @@ mod tests {
     }
 
     fn net_of(list: &List, ip: &str) -> Option<String> {
-        list.lookup(ip.parse().expect(ip)).map(|net| net.to_string())
+        list.lookup(ip.parse().expect(ip)).map(|(_, net)| net.to_string())
     }
 
     #[test]
@@ -179,8 +227,8 @@ mod tests {
              192.0.2.10-192.0.2.13\nExitNode 0011\nPublished 2026-11-01 00:00:00\nExitAddress 192.0.2.99 2026-11-01\n",
         )
         .expect("valid");
-        assert_eq!((list.class, list.info.records, list.skipped.count), (Class::Vpn, 6, 0));
-        assert_eq!(&*list.basis, "file:my-vpn.txt 2026-11-01");
+        assert_eq!((list.said[0].class, list.info.records, list.skipped.count), (Class::Vpn, 6, 0));
+        assert_eq!(&*list.said[0].basis, "file:my-vpn.txt 2026-11-01");
         assert_eq!(net_of(&list, "198.51.100.77").as_deref(), Some("198.51.100.0/25"));
         assert_eq!(net_of(&list, "203.0.113.7").as_deref(), Some("203.0.113.7/32"));
         assert_eq!(net_of(&list, "203.0.113.9").as_deref(), Some("203.0.113.9/32"));
@@ -196,8 +244,8 @@ mod tests {
     fn a_header_says_class_name_and_date_over_file_name_and_modification_time() {
         let list = parse("tor.txt", "# class: proxy\n# name: Squid farm\n# date: 2026-10-31\n8.8.8.8\n")
             .expect("valid");
-        assert_eq!(list.class, Class::Proxy);
-        assert_eq!(&*list.basis, "file:tor.txt 2026-10-31 Squid farm");
+        assert_eq!(list.said[0].class, Class::Proxy);
+        assert_eq!(&*list.said[0].basis, "file:tor.txt 2026-10-31 Squid farm");
         assert_eq!(list.info.built, "2026-10-31".parse().ok());
     }
 
@@ -235,5 +283,31 @@ mod tests {
             parse("tor.txt", "8.8.8.8\n8.8.8.300\n9.9.9.9-8.8.8.8\n1.1.1.1-::1\n").expect("one is good");
         assert_eq!((list.info.records, list.skipped.count), (1, 3));
         assert_eq!(list.skipped.named[0], "tor.txt:2: not an address, prefix or range");
+    }
+
+    #[test]
+    fn lines_of_a_feed_say_their_class_themselves() {
+        let feed = concat!(
+            r#"{"ip":"192.0.2.1","tunnels":[{"operator":"NORD_VPN","type":"VPN"}]}"#,
+            "\n",
+            r#"{"ip":"192.0.2.2","infrastructure":"DATACENTER"}"#,
+            "\n",
+            r#"{"ip":"192.0.2.3"}"#,
+            "\n{oops\n"
+        );
+        let list = parse("feed.json", feed).expect("no class of its own is needed");
+        let said = |ip: &str| {
+            list.lookup(ip.parse().expect(ip)).map(|(said, _)| (said.class, said.basis.to_string()))
+        };
+        assert_eq!(said("192.0.2.1"), Some((Class::Vpn, "file:feed.json 2026-11-01 spur NORD_VPN".into())));
+        assert_eq!(
+            said("192.0.2.2"),
+            Some((Class::Hosting, "file:feed.json 2026-11-01 spur DATACENTER".into()))
+        );
+        assert_eq!(said("192.0.2.3"), None);
+        assert_eq!(
+            list.skipped.named,
+            ["feed.json:4: not a line of a feed: expected a JSON object with an ip"]
+        );
     }
 }

@@ -10,6 +10,7 @@ mod build;
 mod class;
 pub mod cli;
 mod compare;
+mod coverage;
 mod date;
 mod db;
 mod error;
@@ -23,6 +24,7 @@ mod reports;
 mod rules;
 mod source;
 mod special;
+mod spur;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,7 @@ use std::time::UNIX_EPOCH;
 
 pub use build::{BuildInputs, BuildReport, build};
 pub use class::{Class, UnknownClass};
+pub use coverage::Coverage;
 pub use date::{Date, NotADate};
 pub use error::{Error, Place};
 pub use info::{SourceInfo, SourceKind};
@@ -198,8 +201,9 @@ impl Intel {
                 }
                 Layer::Db(_) => {}
                 Layer::List(list) => {
-                    if let Some(net) = list.lookup(ip).filter(|&net| may_override(net, special.as_ref())) {
-                        answer.set_class(list.class, Arc::clone(&list.basis), net);
+                    let found = list.lookup(ip).filter(|&(_, net)| may_override(net, special.as_ref()));
+                    if let Some((said, net)) = found {
+                        answer.set_class(said.class, Arc::clone(&said.basis), net);
                     }
                 }
             }

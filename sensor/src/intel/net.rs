@@ -108,7 +108,7 @@ pub(super) fn to_number(ip: IpAddr) -> u128 {
 }
 
 /// The address that `number` stands for; `v4` tells the families apart, which the number alone cannot.
-fn to_addr(number: u128, v4: bool) -> IpAddr {
+pub(super) fn to_addr(number: u128, v4: bool) -> IpAddr {
     if v4 { Ipv4Addr::from(number as u32).into() } else { Ipv6Addr::from(number).into() }
 }
 

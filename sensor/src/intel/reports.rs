@@ -82,6 +82,11 @@ impl Reports {
         self.by_address.get(&ip)
     }
 
+    /// Every reported address and what the report says that it was.
+    pub(super) fn classes(&self) -> impl Iterator<Item = (IpAddr, Class)> {
+        self.by_address.iter().map(|(ip, reported)| (*ip, reported.class))
+    }
+
     /// One entry a report.
     pub(super) fn infos(&self) -> &[SourceInfo] {
         &self.infos

@@ -128,15 +128,17 @@ impl<S: Sink> Reducer<S> {
             self.time_ns = self.time_ns.max(sighting.ts_ns);
             self.ledger.sighted(sighting, ctx);
             if may_raise {
-                self.raise(&sighting.flow.ip, sighting.ts_ns);
+                self.raise(&mut sighting.flow.ip.clone(), sighting.ts_ns);
             }
+        }
+        for ended in &all.ended {
+            self.ledger.bytes(ended, ctx);
         }
         for ended in &all.ended {
             self.time_ns = self.time_ns.max(ended.hot.last_ns);
             self.ledger.ended(ended, ctx);
-            self.ledger.bytes(ended, ctx);
             if may_raise {
-                self.raise(&ended.flow.ip, ended.hot.last_ns);
+                self.raise(&mut ended.flow.ip.clone(), ended.hot.last_ns);
             }
             let labelled = ended.verdict.as_ref().is_some_and(|v| v.labels.label.is_some());
             if labelled || self.sink.wants_all_flows() {
@@ -147,8 +149,9 @@ impl<S: Sink> Reducer<S> {
         }
         if tick.last && !self.ended {
             self.ended = true;
-            let hosts: Vec<IpAddr> = self.ledger.records().map(|r| r.host).collect();
-            self.raise(&hosts, self.time_ns);
+            self.ledger.settle();
+            let mut hosts: Vec<IpAddr> = self.ledger.records().map(|r| r.host).collect();
+            self.raise(&mut hosts, self.time_ns);
             for record in self.ledger.records() {
                 // A host that nothing inside was ever known of is not reported as inside once something is.
                 if home.holds(record.host, tick.private_seen) {
@@ -158,7 +161,7 @@ impl<S: Sink> Reducer<S> {
         }
     }
 
-    fn raise(&mut self, hosts: &[IpAddr], ts_ns: i64) {
+    fn raise(&mut self, hosts: &mut [IpAddr], ts_ns: i64) {
         let Self { ledger, sink, alerted, .. } = self;
         ledger.raise(hosts, |finding, weights| {
             if alerted.len() < MAX_ALERTED {

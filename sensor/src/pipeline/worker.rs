@@ -581,9 +581,9 @@ impl Core {
         let home = &self.config.home;
         let inside = [home.holds(ends[0], self.private_seen), home.holds(ends[1], self.private_seen)];
         let matters = verdict.as_ref().is_some_and(|v| v.labels.label.is_some() || !v.evidence.is_empty())
-            || (inside[1 - opener]
-                && hot.state() != crate::flow::State::New
-                && home.is_outside(ends[opener]));
+            // Both ways over the border: who comes in, and what share of a host's bytes leaves by a carrier.
+            || (crate::host::is_exchange(hot)
+                && (inside[0] && home.is_outside(ends[1]) || inside[1] && home.is_outside(ends[0])));
         if self.config.all_flows || matters {
             let flow = flow_id(&entry.key, &birth, opener, basis);
             self.report.ended.push(Ended { flow, hot: entry.hot, opener, end, verdict });
