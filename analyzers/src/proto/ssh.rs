@@ -1,14 +1,22 @@
 //! SSH, its transport's opening (RFC 4253; version 1 by its identification strings only).
 //!
 //! In: both directions of a stream from their first bytes, or one. Out: the label `ssh`, the versions and HASSH of both sides, and who
-//! is the client by what was said rather than by who opened. What is done over the connection is encrypted from NEWKEYS on; sizes and
-//! times of those packets are for a behaviour reader that starts where [`Phase::Encrypted`] does.
+//! is the client by what was said rather than by who opened. What is done over the connection is encrypted from NEWKEYS on; from
+//! the sizes that are left, `ssh_tunnel` where they show a forwarded connection (`ssh/channels.rs`).
 
 use crate::fingerprint::hassh;
 use crate::{
-    Analyzer, Dir, FirstBytes, Hassh, Kind, Meta, Next, Out, Probe, Reader, Segment, Short, SshSide,
+    Analyzer, Basis, Dir, FirstBytes, Hassh, Kind, Meta, Next, Out, Probe, Reader, Segment, Short, SshSide,
     Transport, Verdict,
 };
+
+#[path = "ssh/channels.rs"]
+mod channels;
+#[path = "ssh/packing.rs"]
+mod packing;
+
+use channels::{Channels, Forwarded, Sender};
+use packing::{Lists, Packing};
 
 /// Message numbers (RFC 4250 section 4.1.2). From 30 to 49 they belong to the key exchange method; in all methods in use (RFC 4253
 /// section 8, RFC 4419, RFC 5656, RFC 8731) the client sends the even ones.
@@ -24,6 +32,8 @@ mod message {
 /// Longest line with an identification string (RFC 4253 section 4.2), and what is allowed to lines before it.
 const LINE_MAX: usize = 255;
 const GREETING_MAX: usize = 8_192;
+/// Opening and authentication take 3 to 8 kB a direction, a page in a forwarded channel tens of kB.
+const BUDGET: u32 = 65_536;
 /// Packets must be accepted up to this size (RFC 4253 section 6.1); the least is 16 bytes with the length.
 const PACKET_MAX: usize = 35_000;
 const PACKET_MIN: usize = 12;
@@ -46,6 +56,14 @@ const KEY_EXCHANGE: Kind = Kind {
     decibans: 40,
     says: "a key exchange message behind the sender's KEXINIT, which needs the other side's (RFC 4253 section 7)",
 };
+const FORWARDED: Kind = Kind {
+    name: "ssh.forwarded",
+    decibans: 20,
+    says: "the first channel opened is no session, its opening was confirmed, and data went both ways in it: a forwarded \
+           connection (RFC 4254 section 7); TODO",
+};
+const FORWARDED_BESIDE: Kind =
+    Kind { name: "ssh.forwarded_beside_session", decibans: 15, says: "beside a session, TODO" };
 
 /// What is known of the connection.
 #[derive(Debug, Default)]
@@ -53,6 +71,18 @@ pub struct State {
     sides: [Half; 2],
     /// Direction of the client, once something said it.
     client: Option<Dir>,
+    channels: Reading,
+}
+
+/// Whether the sizes of encrypted packets are read.
+#[derive(Debug, Default)]
+enum Reading {
+    /// Not yet encrypted in both directions.
+    #[default]
+    Before,
+    Open(Box<Channels>),
+    /// They tell nothing, or nothing more.
+    Over,
 }
 
 #[derive(Debug, Default)]
@@ -142,10 +172,10 @@ impl Analyzer for State {
         transports: &[Transport::Tcp],
         ports: &[22, 2222],
         first: FirstBytes::of(b"S"),
-        budget: 16_384,
+        budget: BUDGET,
         carrier: false,
-        reference: "RFC 4253, RFC 4250",
-        evidence: &[BANNER, BANNERS, KEY_EXCHANGE],
+        reference: "RFC 4253, RFC 4250, RFC 4254",
+        evidence: &[BANNER, BANNERS, KEY_EXCHANGE, FORWARDED, FORWARDED_BESIDE],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
@@ -165,8 +195,11 @@ impl Analyzer for State {
 
     fn on_data(&mut self, seg: &Segment<'_>, out: &mut Out) -> Next {
         let mut r = Reader::new(seg.data);
-        if seg.gap && self.half(seg.dir).phase == Phase::Packets {
-            self.half(seg.dir).phase = Phase::Encrypted;
+        if seg.gap {
+            self.channels = Reading::Over; // sizes in sequence are all there is
+            if self.half(seg.dir).phase == Phase::Packets {
+                self.half(seg.dir).phase = Phase::Encrypted;
+            }
         }
         loop {
             let consumed = r.taken();
@@ -174,21 +207,17 @@ impl Analyzer for State {
                 Phase::Banner => self.line(&mut r, seg.dir, out),
                 Phase::Packets => self.packet(&mut r, seg.dir, out),
                 Phase::Encrypted => {
+                    self.encrypted(r.rest().len(), seg.dir, out);
                     let _ = r.take(r.rest().len()); // all there is
                     Step::Wait
                 }
             };
             match step {
                 Step::On => {}
-                Step::Wait if self.sides.iter().all(|half| half.phase == Phase::Encrypted) => {
-                    return Next::Done;
-                }
+                Step::Wait if self.is_over() => return Next::Done,
                 Step::Wait => return Next::Continue { consumed: r.taken().max(consumed) },
                 Step::Foreign if self.sides.iter().all(|half| half.banner.is_none()) => return Next::NotMine,
                 Step::Foreign => return Next::Done,
-            }
-            if self.is_complete() {
-                return Next::Done;
             }
         }
     }
@@ -212,9 +241,55 @@ impl State {
         }
     }
 
-    /// Whether all that is in clear and of use was seen.
-    fn is_complete(&self) -> bool {
-        self.client.is_some() && self.sides.iter().all(|half| half.banner.is_some() && half.offers.is_some())
+    /// Whether nothing more of use can come.
+    fn is_over(&self) -> bool {
+        match self.channels {
+            Reading::Over => {
+                let told = |half: &Half| half.banner.is_some() && half.offers.is_some();
+                let encrypted = |half: &Half| half.phase == Phase::Encrypted;
+                let alone = self.sides.iter().any(|half| half.banner.is_none());
+                self.sides.iter().all(encrypted)
+                    || self.client.is_some() && self.sides.iter().all(told)
+                    || alone && self.sides.iter().any(encrypted)
+            }
+            Reading::Before | Reading::Open(_) => false,
+        }
+    }
+
+    /// A piece of payload behind NEWKEYS.
+    fn encrypted(&mut self, size: usize, dir: Dir, out: &mut Out) {
+        if size == 0 {
+            return;
+        }
+        if self.half(dir.reverse()).banner.is_none() {
+            self.channels = Reading::Over; // the other direction is not in the capture
+        }
+        if self.sides.iter().any(|half| half.phase != Phase::Encrypted) {
+            return;
+        }
+        if matches!(self.channels, Reading::Before) {
+            self.channels = self
+                .packing()
+                .map_or(Reading::Over, |(up, down)| Reading::Open(Channels::new(up, down).into()));
+        }
+        let Reading::Open(channels) = &mut self.channels else { return };
+        let from = if self.client == Some(dir) { Sender::Client } else { Sender::Server };
+        let Some(found) = channels.piece(from, size, out.packet) else { return };
+        out.evidence(if found.beside_session { &FORWARDED_BESIDE } else { &FORWARDED }, say(&found));
+        out.is("ssh_tunnel");
+        (out.basis, out.controlled) = (Basis::Behaviour, None);
+        self.channels = Reading::Over;
+    }
+
+    /// How both directions pack their messages, the client's first.
+    fn packing(&self) -> Option<(Packing, Packing)> {
+        let client = self.client?;
+        let offers = |dir: Dir| self.sides.get(dir.index())?.offers.as_ref();
+        let (client, server) = (offers(client)?, offers(client.reverse())?);
+        let agreed = |client: &Hassh, server: &Hassh| {
+            Packing::agreed(&Lists::of_hassh(&client.string)?, &Lists::of_hassh(&server.string)?)
+        };
+        Some((agreed(&client.as_client, &server.as_client)?, agreed(&client.as_server, &server.as_server)?))
     }
 
     fn line(&mut self, r: &mut Reader<'_>, dir: Dir, out: &mut Out) -> Step {
@@ -321,6 +396,24 @@ impl State {
     }
 }
 
+/// What was seen of a forwarded connection, for a person with the capture.
+fn say(found: &Forwarded) -> String {
+    let (opener, other) = match found.by {
+        Sender::Client => ("client", "server"),
+        Sender::Server => ("server", "client"),
+    };
+    format!(
+        "channel opened by the {opener} in packet {} ({} B), confirmed by the {other} in packet {} ({} B), then {} B from the client and \
+         {} B from the server",
+        found.opening_packet,
+        found.opening,
+        found.confirmation_packet,
+        found.confirmation,
+        found.up,
+        found.down
+    )
+}
+
 /// Last number that belongs to key exchange methods (RFC 4250 section 4.1.1).
 const KEX_RESERVED_LAST: u8 = 49;
 
@@ -351,127 +444,5 @@ pub(crate) const FIXTURES: &[crate::fixture::Fixture] = &[
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Side;
-    use crate::fixture::{Fixture, Outcome, drive};
-
-    /// A packet of `N` bytes around `payload`.
-    pub(super) const fn packet<const N: usize>(payload: &[u8]) -> [u8; N] {
-        let mut bytes = [0; N];
-        let length = (N - 4) as u32;
-        let padding = N - 5 - payload.len();
-        assert!(padding >= 4 && padding < 256);
-        let head = length.to_be_bytes();
-        let mut i = 0;
-        while i < 4 {
-            bytes[i] = head[i];
-            i += 1;
-        }
-        bytes[4] = padding as u8;
-        let mut i = 0;
-        while i < payload.len() {
-            bytes[5 + i] = payload[i];
-            i += 1;
-        }
-        bytes
-    }
-
-    const CLIENT_OFFERS: &[u8] = b"\x14cookiecookiecook\0\0\0\x10kex-a,ext-info-c\0\0\0\x02hk\
-        \0\0\0\x04e-cs\0\0\0\x04e-sc\0\0\0\x04m-cs\0\0\0\x04m-sc\0\0\0\x04c-cs\0\0\0\x04c-sc\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    const SERVER_OFFERS: &[u8] = b"\x14cookiecookiecook\0\0\0\x05kex-b\0\0\0\x02hk\
-        \0\0\0\x04E-cs\0\0\0\x04E-sc\0\0\0\x04M-cs\0\0\0\x04M-sc\0\0\0\x04C-cs\0\0\0\x04C-sc\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    pub(super) const CLIENT_KEXINIT: [u8; 128] = packet(CLIENT_OFFERS);
-    pub(super) const SERVER_KEXINIT: [u8; 120] = packet(SERVER_OFFERS);
-
-    fn conversation(payloads: &[(Dir, &[u8])], piece: usize) -> Outcome {
-        drive::<State>(&Fixture { name: "", transport: Transport::Tcp, payloads }, piece)
-    }
-
-    #[test]
-    fn versions_and_hassh_of_both_sides_are_read_however_they_are_cut() {
-        for piece in [1, 50, usize::MAX] {
-            let got = drive::<State>(&FIXTURES[0], piece);
-            assert_eq!(got.out.label, Some("ssh"));
-            assert_eq!((got.out.client, got.out.controlled), (Some(Side::Src), Some(Side::Dest)));
-            let ssh = got.out.facts.ssh.unwrap();
-            let (client, server) = (ssh.client.unwrap(), ssh.server.unwrap());
-            assert_eq!(&*client.software_version, "OpenSSH_9.6p1 Ubuntu-3");
-            assert_eq!(&*client.hassh.unwrap().string, "kex-a,ext-info-c;e-cs;m-cs;c-cs");
-            assert_eq!((&*server.proto_version, &*server.software_version), ("2.0", "dropbear_2022.83"));
-            assert_eq!(&*server.hassh.unwrap().string, "kex-b;E-sc;M-sc;C-sc");
-        }
-    }
-
-    #[test]
-    fn a_server_banner_alone_is_evidence_and_no_label() {
-        let got = conversation(&[(Dir::ToClient, b"SSH-2.0-OpenSSH_9.2\r\n")], usize::MAX);
-        assert!(got.mine);
-        assert_eq!((got.out.label, got.out.controlled), (None, None));
-        assert_eq!(got.out.evidence.len(), 1);
-    }
-
-    #[test]
-    fn both_banners_are_ssh_and_leave_the_client_to_the_opener() {
-        let got = drive::<State>(&FIXTURES[1], 3);
-        assert_eq!((got.out.label, got.out.controlled), (Some("ssh"), Some(Side::Dest)));
-        assert_eq!(got.out.client, None);
-    }
-
-    #[test]
-    fn the_client_is_known_by_its_messages_where_the_opener_was_taken_wrongly() {
-        let reversed: Vec<_> = FIXTURES[0].payloads.iter().map(|(dir, b)| (dir.reverse(), *b)).collect();
-        let got = conversation(&reversed, usize::MAX);
-        assert_eq!((got.out.client, got.out.controlled), (Some(Side::Dest), Some(Side::Src)));
-        assert_eq!(&*got.out.facts.ssh.unwrap().server.unwrap().software_version, "dropbear_2022.83");
-        // Without marks in the offers, by the number of a key exchange message.
-        let reply = packet::<40>(&[31, 1, 2, 3]);
-        let got = conversation(
-            &[(Dir::ToServer, b"SSH-2.0-a\r\n"), (Dir::ToServer, &SERVER_KEXINIT), (Dir::ToServer, &reply)],
-            usize::MAX,
-        );
-        assert_eq!((got.out.label, got.out.client), (Some("ssh"), Some(Side::Dest)));
-        assert_eq!(got.out.controlled, Some(Side::Src));
-    }
-
-    #[test]
-    fn one_direction_without_key_exchange_is_no_label() {
-        let got =
-            conversation(&[(Dir::ToClient, b"SSH-2.0-a\r\n"), (Dir::ToClient, &SERVER_KEXINIT)], usize::MAX);
-        assert_eq!(got.out.label, None);
-        assert!(got.out.facts.ssh.unwrap().server.unwrap().hassh.is_some());
-    }
-
-    #[test]
-    fn a_greeting_before_the_servers_banner_is_passed_over() {
-        let got = conversation(
-            &[
-                (Dir::ToServer, b"SSH-2.0-a\r\n"),
-                (Dir::ToClient, b"Authorised use only.\r\n\r\nSSH-2.0-b\r\n"),
-            ],
-            4,
-        );
-        assert_eq!(got.out.label, Some("ssh"));
-    }
-
-    #[test]
-    fn version_1_is_ssh_by_its_banners() {
-        let got = conversation(
-            &[
-                (Dir::ToClient, b"SSH-1.5-1.2.27\n"),
-                (Dir::ToServer, b"SSH-1.5-1.2.27\n"),
-                (Dir::ToClient, &[0, 0, 1, 7, 0, 0, 0, 0, 0, 2]),
-            ],
-            usize::MAX,
-        );
-        assert_eq!(got.out.label, Some("ssh"));
-        assert!(got.mine);
-    }
-
-    #[test]
-    fn other_lines_are_not_taken() {
-        for data in [&b"SSL-2.0-x\r\n"[..], b"SSH-x.y\r\n", b"SSH2.0", b"SIP/2.0 200 OK\r\n"] {
-            assert!(!conversation(&[(Dir::ToServer, data)], usize::MAX).mine, "{}", data.escape_ascii());
-        }
-    }
-}
+#[path = "ssh/tests.rs"]
+mod tests;

@@ -1,0 +1,121 @@
+//! Conversations with SSH.
+
+use super::*;
+use crate::Side;
+use crate::fixture::{Fixture, Outcome, drive};
+
+/// A packet of `N` bytes around `payload`.
+pub(super) const fn packet<const N: usize>(payload: &[u8]) -> [u8; N] {
+    let mut bytes = [0; N];
+    let length = (N - 4) as u32;
+    let padding = N - 5 - payload.len();
+    assert!(padding >= 4 && padding < 256);
+    let head = length.to_be_bytes();
+    let mut i = 0;
+    while i < 4 {
+        bytes[i] = head[i];
+        i += 1;
+    }
+    bytes[4] = padding as u8;
+    let mut i = 0;
+    while i < payload.len() {
+        bytes[5 + i] = payload[i];
+        i += 1;
+    }
+    bytes
+}
+
+const CLIENT_OFFERS: &[u8] = b"\x14cookiecookiecook\0\0\0\x10kex-a,ext-info-c\0\0\0\x02hk\
+    \0\0\0\x04e-cs\0\0\0\x04e-sc\0\0\0\x04m-cs\0\0\0\x04m-sc\0\0\0\x04c-cs\0\0\0\x04c-sc\0\0\0\0\0\0\0\0\0\0\0\0\0";
+const SERVER_OFFERS: &[u8] = b"\x14cookiecookiecook\0\0\0\x05kex-b\0\0\0\x02hk\
+    \0\0\0\x04E-cs\0\0\0\x04E-sc\0\0\0\x04M-cs\0\0\0\x04M-sc\0\0\0\x04C-cs\0\0\0\x04C-sc\0\0\0\0\0\0\0\0\0\0\0\0\0";
+pub(super) const CLIENT_KEXINIT: [u8; 128] = packet(CLIENT_OFFERS);
+pub(super) const SERVER_KEXINIT: [u8; 120] = packet(SERVER_OFFERS);
+
+fn conversation(payloads: &[(Dir, &[u8])], piece: usize) -> Outcome {
+    drive::<State>(&Fixture { name: "", transport: Transport::Tcp, payloads }, piece)
+}
+
+#[test]
+fn versions_and_hassh_of_both_sides_are_read_however_they_are_cut() {
+    for piece in [1, 50, usize::MAX] {
+        let got = drive::<State>(&FIXTURES[0], piece);
+        assert_eq!(got.out.label, Some("ssh"));
+        assert_eq!((got.out.client, got.out.controlled), (Some(Side::Src), Some(Side::Dest)));
+        let ssh = got.out.facts.ssh.unwrap();
+        let (client, server) = (ssh.client.unwrap(), ssh.server.unwrap());
+        assert_eq!(&*client.software_version, "OpenSSH_9.6p1 Ubuntu-3");
+        assert_eq!(&*client.hassh.unwrap().string, "kex-a,ext-info-c;e-cs;m-cs;c-cs");
+        assert_eq!((&*server.proto_version, &*server.software_version), ("2.0", "dropbear_2022.83"));
+        assert_eq!(&*server.hassh.unwrap().string, "kex-b;E-sc;M-sc;C-sc");
+    }
+}
+
+#[test]
+fn a_server_banner_alone_is_evidence_and_no_label() {
+    let got = conversation(&[(Dir::ToClient, b"SSH-2.0-OpenSSH_9.2\r\n")], usize::MAX);
+    assert!(got.mine);
+    assert_eq!((got.out.label, got.out.controlled), (None, None));
+    assert_eq!(got.out.evidence.len(), 1);
+}
+
+#[test]
+fn both_banners_are_ssh_and_leave_the_client_to_the_opener() {
+    let got = drive::<State>(&FIXTURES[1], 3);
+    assert_eq!((got.out.label, got.out.controlled), (Some("ssh"), Some(Side::Dest)));
+    assert_eq!(got.out.client, None);
+}
+
+#[test]
+fn the_client_is_known_by_its_messages_where_the_opener_was_taken_wrongly() {
+    let reversed: Vec<_> = FIXTURES[0].payloads.iter().map(|(dir, b)| (dir.reverse(), *b)).collect();
+    let got = conversation(&reversed, usize::MAX);
+    assert_eq!((got.out.client, got.out.controlled), (Some(Side::Dest), Some(Side::Src)));
+    assert_eq!(&*got.out.facts.ssh.unwrap().server.unwrap().software_version, "dropbear_2022.83");
+    // Without marks in the offers, by the number of a key exchange message.
+    let reply = packet::<40>(&[31, 1, 2, 3]);
+    let got = conversation(
+        &[(Dir::ToServer, b"SSH-2.0-a\r\n"), (Dir::ToServer, &SERVER_KEXINIT), (Dir::ToServer, &reply)],
+        usize::MAX,
+    );
+    assert_eq!((got.out.label, got.out.client), (Some("ssh"), Some(Side::Dest)));
+    assert_eq!(got.out.controlled, Some(Side::Src));
+}
+
+#[test]
+fn one_direction_without_key_exchange_is_no_label() {
+    let got =
+        conversation(&[(Dir::ToClient, b"SSH-2.0-a\r\n"), (Dir::ToClient, &SERVER_KEXINIT)], usize::MAX);
+    assert_eq!(got.out.label, None);
+    assert!(got.out.facts.ssh.unwrap().server.unwrap().hassh.is_some());
+}
+
+#[test]
+fn a_greeting_before_the_servers_banner_is_passed_over() {
+    let got = conversation(
+        &[(Dir::ToServer, b"SSH-2.0-a\r\n"), (Dir::ToClient, b"Authorised use only.\r\n\r\nSSH-2.0-b\r\n")],
+        4,
+    );
+    assert_eq!(got.out.label, Some("ssh"));
+}
+
+#[test]
+fn version_1_is_ssh_by_its_banners() {
+    let got = conversation(
+        &[
+            (Dir::ToClient, b"SSH-1.5-1.2.27\n"),
+            (Dir::ToServer, b"SSH-1.5-1.2.27\n"),
+            (Dir::ToClient, &[0, 0, 1, 7, 0, 0, 0, 0, 0, 2]),
+        ],
+        usize::MAX,
+    );
+    assert_eq!(got.out.label, Some("ssh"));
+    assert!(got.mine);
+}
+
+#[test]
+fn other_lines_are_not_taken() {
+    for data in [&b"SSL-2.0-x\r\n"[..], b"SSH-x.y\r\n", b"SSH2.0", b"SIP/2.0 200 OK\r\n"] {
+        assert!(!conversation(&[(Dir::ToServer, data)], usize::MAX).mine, "{}", data.escape_ascii());
+    }
+}
