@@ -1,7 +1,8 @@
 //! IPsec: IKE versions 1 and 2 on any UDP port, over TCP (RFC 8229), and ESP and AH, also inside UDP.
 //!
 //! In: datagrams, a byte stream, or packets of IP protocols 50 and 51. Out: the label `ipsec` once an IKE message was answered, or
-//! names the responder's SPI, which only an answer can have given; for ESP and AH by their headers.
+//! names the responder's SPI, which only an answer can have given, or for a whole opening while the other side says nothing (a
+//! capture of one direction), which a refusal takes back; for ESP and AH by their headers.
 //!
 //! ESP inside UDP has no more structure than an SPI and a counter, which other protocols have too: alone it is believed only on the port that
 //! RFC 3948 gives it.
@@ -15,17 +16,17 @@ use wire::{Esp, Ike};
 
 const OFFER: Kind = Kind {
     name: "ipsec.offer",
-    decibans: 25,
+    decibans: 15,
     says: "an IKE message whose payloads add up to its length (RFC 7296 section 3; RFC 2408 section 3)",
 };
 const ANSWER: Kind = Kind {
     name: "ipsec.answer",
-    decibans: 35,
+    decibans: 45,
     says: "IKE messages both ways with the same two SPIs (RFC 7296 section 2.6)",
 };
 const MIDWAY: Kind = Kind {
     name: "ipsec.midway",
-    decibans: 15,
+    decibans: 25,
     says: "an IKE message that names the responder's SPI: it was answered before (RFC 7296 section 2.6)",
 };
 const REFUSED: Kind = Kind {
@@ -76,6 +77,10 @@ impl State {
         if ike.only_error.is_some() && !self.said_refused {
             self.said_refused = true;
             out.evidence(&REFUSED, ike.to_string());
+            out.label = None;
+        }
+        if ike.opening && !self.said_refused {
+            out.is("ipsec");
         }
         if ike.responder_spi == 0 || ike.only_error.is_some() {
             return Next::Continue { consumed: 0 };

@@ -1,6 +1,6 @@
 //! SSH, its transport's opening (RFC 4253; version 1 by its identification strings only).
 //!
-//! In: both directions of a stream from their first bytes, or one. Out: the label `ssh`, the versions and HASSH of both sides, and who
+//! In: both directions of a stream from their first bytes, or one; also from a KEXINIT on, where the strings before it are lost. Out: the label `ssh`, the versions and HASSH of both sides, and who
 //! is the client by what was said rather than by who opened. What is done over the connection is encrypted from NEWKEYS on; from
 //! the sizes that are left, `ssh_tunnel` where they show a forwarded connection (`ssh/channels.rs`).
 
@@ -51,6 +51,12 @@ const BANNERS: Kind = Kind {
     decibans: 40,
     says: "both sides sent an identification string (RFC 4253 section 4.2)",
 };
+const OFFERS: Kind = Kind {
+    name: "ssh.kexinit",
+    decibans: 30,
+    says: "a whole KEXINIT with its ten lists of algorithms, which programs send once they know the other side's version \
+           (RFC 4253 section 7.1); the other side is not seen",
+};
 const KEY_EXCHANGE: Kind = Kind {
     name: "ssh.key_exchange",
     decibans: 40,
@@ -72,6 +78,8 @@ pub struct State {
     /// Direction of the client, once something said it.
     client: Option<Dir>,
     channels: Reading,
+    /// The label rests on one side's offers.
+    by_offers: bool,
 }
 
 /// Whether the sizes of encrypted packets are read.
@@ -92,6 +100,12 @@ struct Half {
     greeting: usize,
     banner: Option<Banner>,
     offers: Option<Box<Offers>>,
+}
+
+impl Half {
+    fn is_silent(&self) -> bool {
+        self.banner.is_none() && self.offers.is_none()
+    }
 }
 
 /// Where the reading of one direction is.
@@ -138,6 +152,8 @@ struct Offers {
     as_client: Hassh,
     as_server: Hassh,
     is_client: Option<bool>,
+    /// Lists that may not be empty are not, and all names are printable (RFC 4251 section 6).
+    well_formed: bool,
 }
 
 impl Offers {
@@ -150,8 +166,13 @@ impl Offers {
         let (encryption_up, encryption_down) = (names(&mut r)?, names(&mut r)?);
         let (mac_up, mac_down) = (names(&mut r)?, names(&mut r)?);
         let (compression_up, compression_down) = (names(&mut r)?, names(&mut r)?);
+        names(&mut r)?; // languages
+        names(&mut r)?;
+        r.skip(5)?; // a guess follows, and what is reserved
         let has = |marks: &[&str]| kex.split(',').any(|method| marks.contains(&method));
+        let lists = [&kex, &encryption_up, &encryption_down];
         Ok(Self {
+            well_formed: lists.iter().all(|list| !list.is_empty() && !list.contains('\\')),
             as_client: hassh::of(&kex, &encryption_up, &mac_up, &compression_up),
             as_server: hassh::of(&kex, &encryption_down, &mac_down, &compression_down),
             is_client: match (has(&CLIENT_MARKS), has(&SERVER_MARKS)) {
@@ -171,14 +192,17 @@ impl Analyzer for State {
         app_proto: "ssh",
         transports: &[Transport::Tcp],
         ports: &[22, 2222],
-        first: FirstBytes::of(b"S"),
+        first: FirstBytes::of(b"S\0"),
         budget: BUDGET,
         carrier: false,
         reference: "RFC 4253, RFC 4250, RFC 4254",
-        evidence: &[BANNER, BANNERS, KEY_EXCHANGE, FORWARDED, FORWARDED_BESIDE],
+        evidence: &[BANNER, BANNERS, OFFERS, KEY_EXCHANGE, FORWARDED, FORWARDED_BESIDE],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
+        if p.data.first() == Some(&0) {
+            return begins_with_kexinit(p.data);
+        }
         let magic = b"SSH-";
         if !magic.starts_with(p.data.get(..4).unwrap_or(p.data)) {
             return Verdict::No;
@@ -197,8 +221,10 @@ impl Analyzer for State {
         let mut r = Reader::new(seg.data);
         if seg.gap {
             self.channels = Reading::Over; // sizes in sequence are all there is
-            if self.half(seg.dir).phase == Phase::Packets {
-                self.half(seg.dir).phase = Phase::Encrypted;
+            let one_offered = self.sides.iter().any(|half| half.offers.is_some());
+            let half = self.half(seg.dir);
+            if half.phase == Phase::Packets || half.phase == Phase::Banner && one_offered {
+                half.phase = Phase::Encrypted;
             }
         }
         loop {
@@ -216,8 +242,13 @@ impl Analyzer for State {
                 Step::On => {}
                 Step::Wait if self.is_over() => return Next::Done,
                 Step::Wait => return Next::Continue { consumed: r.taken().max(consumed) },
-                Step::Foreign if self.sides.iter().all(|half| half.banner.is_none()) => return Next::NotMine,
-                Step::Foreign => return Next::Done,
+                Step::Foreign if self.sides.iter().all(Half::is_silent) => return Next::NotMine,
+                Step::Foreign => {
+                    if self.by_offers && seg.dir != self.offering() {
+                        (out.label, out.controlled) = (None, None); // whoever answered speaks something else
+                    }
+                    return Next::Done;
+                }
             }
         }
     }
@@ -239,6 +270,12 @@ impl State {
             Dir::ToServer => to_server,
             Dir::ToClient => to_client,
         }
+    }
+
+    /// Direction of the side that made the only offers.
+    fn offering(&self) -> Dir {
+        let [to_server, _] = &self.sides;
+        if to_server.offers.is_some() { Dir::ToServer } else { Dir::ToClient }
     }
 
     /// Whether nothing more of use can come.
@@ -293,6 +330,10 @@ impl State {
     }
 
     fn line(&mut self, r: &mut Reader<'_>, dir: Dir, out: &mut Out) -> Step {
+        if begins_with_kexinit(r.rest()) == Verdict::Yes {
+            self.half(dir).phase = Phase::Packets; // the string before it is lost
+            return Step::On;
+        }
         let Some(end) = r.rest().iter().position(|b| *b == b'\n') else {
             return if r.rest().len() > GREETING_MAX { Step::Foreign } else { Step::Wait };
         };
@@ -339,6 +380,10 @@ impl State {
         match number {
             message::KEXINIT => match Offers::parse(payload) {
                 Ok(offers) => {
+                    let silent = self.half(dir.reverse());
+                    if offers.well_formed && silent.banner.is_none() && silent.offers.is_none() {
+                        self.offers_alone(dir, out);
+                    }
                     if let Some(client) = offers.is_client {
                         self.client_is(if client { dir } else { dir.reverse() }, out);
                     }
@@ -361,6 +406,19 @@ impl State {
             _ => return Step::Foreign,
         }
         Step::On
+    }
+
+    /// One side's offer, the other not seen: programs make it once they know the other's version.
+    fn offers_alone(&mut self, dir: Dir, out: &mut Out) {
+        if out.label.is_none() {
+            let half = self.half(dir);
+            if half.banner.is_none() {
+                out.basis = Basis::Midstream;
+            }
+            out.evidence(&OFFERS, "");
+            self.by_offers = true;
+            self.is_ssh(out);
+        }
     }
 
     fn client_is(&mut self, dir: Dir, out: &mut Out) {
@@ -417,6 +475,35 @@ fn say(found: &Forwarded) -> String {
 /// Last number that belongs to key exchange methods (RFC 4250 section 4.1.1).
 const KEX_RESERVED_LAST: u8 = 49;
 
+/// Whether a packet in clear with a KEXINIT opens the bytes, as far as its first list (RFC 4253 sections 6 and 7.1).
+fn begins_with_kexinit(data: &[u8]) -> Verdict {
+    /// Padding that the protocol asks for, and the least of a list of methods, which all have longer names.
+    const PADDING_LEAST: u8 = 4;
+    const METHODS_LEAST: usize = 8;
+    let mut r = Reader::new(data);
+    let head = (|| {
+        let (length, padding, number) = (r.u32()?, r.u8()?, r.u8()?);
+        r.skip(16)?; // cookie
+        let methods = usize::try_from(r.u32()?).unwrap_or(usize::MAX);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        Ok::<_, Short>((length, padding, number, methods))
+    })();
+    let Ok((length, padding, number, methods)) = head else {
+        let begun = [0, 0].iter().zip(data).all(|(a, b)| a == b)
+            && data.get(5).is_none_or(|n| *n == message::KEXINIT);
+        return if begun { Verdict::More } else { Verdict::No };
+    };
+    let fits = length <= PACKET_MAX && padding >= PADDING_LEAST && number == message::KEXINIT;
+    if !fits || methods < METHODS_LEAST || methods >= length {
+        return Verdict::No;
+    }
+    match r.take(methods) {
+        Ok(list) if list.iter().all(u8::is_ascii_graphic) => Verdict::Yes,
+        Err(Short) if r.rest().iter().all(u8::is_ascii_graphic) => Verdict::More,
+        _ => Verdict::No,
+    }
+}
+
 /// A name-list (RFC 4251 section 5) as text.
 fn names(r: &mut Reader<'_>) -> Result<String, Short> {
     let length = usize::try_from(r.u32()?).map_err(|_| Short)?;
@@ -440,6 +527,14 @@ pub(crate) const FIXTURES: &[crate::fixture::Fixture] = &[
         name: "server first, with a greeting",
         transport: Transport::Tcp,
         payloads: &[(Dir::ToClient, b"SSH-2.0-x\r\n"), (Dir::ToServer, b"SSH-1.99-y\n")],
+    },
+    crate::fixture::Fixture {
+        name: "from the client's offers on",
+        transport: Transport::Tcp,
+        payloads: &[
+            (Dir::ToServer, &tests::CLIENT_KEXINIT),
+            (Dir::ToServer, &tests::packet::<40>(&[30, 1, 2, 3])),
+        ],
     },
 ];
 

@@ -83,11 +83,39 @@ fn the_client_is_known_by_its_messages_where_the_opener_was_taken_wrongly() {
 }
 
 #[test]
-fn one_direction_without_key_exchange_is_no_label() {
+fn one_direction_is_ssh_by_a_whole_kexinit_and_not_by_its_banner() {
     let got =
         conversation(&[(Dir::ToClient, b"SSH-2.0-a\r\n"), (Dir::ToClient, &SERVER_KEXINIT)], usize::MAX);
-    assert_eq!(got.out.label, None);
+    assert_eq!((got.out.label, got.out.basis), (Some("ssh"), Basis::Handshake));
+    assert_eq!(got.out.evidence.last().map(|e| e.kind.name), Some("ssh.kexinit"));
     assert!(got.out.facts.ssh.unwrap().server.unwrap().hassh.is_some());
+    // What answers and is no SSH takes it back.
+    let got = conversation(
+        &[
+            (Dir::ToServer, b"SSH-2.0-a\r\n"),
+            (Dir::ToServer, &CLIENT_KEXINIT),
+            (Dir::ToClient, b"SSH-is not spoken here\r\n"),
+        ],
+        usize::MAX,
+    );
+    assert_eq!(got.out.label, None);
+}
+
+#[test]
+fn a_kexinit_tells_ssh_where_the_strings_before_it_are_lost() {
+    for piece in [1, 7, usize::MAX] {
+        let got = drive::<State>(&FIXTURES[2], piece);
+        assert_eq!((got.out.label, got.out.basis), (Some("ssh"), Basis::Midstream));
+        assert_eq!((got.out.client, got.out.controlled), (Some(Side::Src), Some(Side::Dest)));
+    }
+    let mut cases = vec![CLIENT_KEXINIT; 4];
+    cases[0][5] = 21; // another message
+    cases[1][26] = 7; // an unprintable method
+    cases[2][4] = 1; // padding below what is asked for
+    cases[3][22] = 9; // a list beyond the packet
+    for case in &cases {
+        assert!(!conversation(&[(Dir::ToServer, case)], usize::MAX).mine);
+    }
 }
 
 #[test]
