@@ -1,46 +1,32 @@
 //! SSH, its transport's opening (RFC 4253; version 1 by its identification strings only).
 //!
-//! In: both directions of a stream from their first bytes, or one; also from a KEXINIT on, where the strings before it are lost. Out: the label `ssh`, the versions and HASSH of both sides, and who
-//! is the client by what was said rather than by who opened. What is done over the connection is encrypted from NEWKEYS on; from
-//! the sizes that are left, `ssh_tunnel` where they show a forwarded connection (`ssh/channels.rs`).
+//! In: both directions of a stream from their first bytes, or one; also from a KEXINIT on, where the strings before it are lost.
+//! Out: the label `ssh`, the versions and HASSH of both sides, and who is the client by what was said rather than by who opened. What
+//! is done over the connection is encrypted from NEWKEYS on; from the sizes that are left, `ssh_tunnel` where they show a forwarded
+//! connection (`ssh/channels.rs`).
 
-use crate::fingerprint::hassh;
 use crate::{
     Analyzer, Basis, Dir, FirstBytes, Hassh, Kind, Meta, Next, Out, Probe, Reader, Segment, Short, SshSide,
     Transport, Verdict,
 };
 
+#[path = "ssh/beside.rs"]
+mod beside;
 #[path = "ssh/channels.rs"]
 mod channels;
 #[path = "ssh/packing.rs"]
 mod packing;
+#[path = "ssh/wire.rs"]
+mod wire;
 
 use channels::{Channels, Forwarded, Sender};
 use packing::{Lists, Packing};
+use wire::{Banner, Offers, begins_with_kexinit, message};
 
-/// Message numbers (RFC 4250 section 4.1.2). From 30 to 49 they belong to the key exchange method; in all methods in use (RFC 4253
-/// section 8, RFC 4419, RFC 5656, RFC 8731) the client sends the even ones.
-mod message {
-    pub(super) const DISCONNECT: u8 = 1;
-    pub(super) const DEBUG: u8 = 4;
-    pub(super) const KEXINIT: u8 = 20;
-    pub(super) const NEWKEYS: u8 = 21;
-    pub(super) const KEX_FIRST: u8 = 30;
-    pub(super) const KEX_LAST: u8 = 34;
-}
-
-/// Longest line with an identification string (RFC 4253 section 4.2), and what is allowed to lines before it.
-const LINE_MAX: usize = 255;
+/// Bytes of lines before an identification string (RFC 4253 section 4.2 sets no limit).
 const GREETING_MAX: usize = 8_192;
 /// Opening and authentication take 3 to 8 kB a direction, a page in a forwarded channel tens of kB.
 const BUDGET: u32 = 65_536;
-/// Packets must be accepted up to this size (RFC 4253 section 6.1); the least is 16 bytes with the length.
-const PACKET_MAX: usize = 35_000;
-const PACKET_MIN: usize = 12;
-/// Pseudo-methods in the list of key exchange methods that tell the sender's role (RFC 8308 section 2.1, OpenSSH PROTOCOL 1.9).
-const CLIENT_MARKS: [&str; 2] = ["ext-info-c", "kex-strict-c-v00@openssh.com"];
-const SERVER_MARKS: [&str; 2] = ["ext-info-s", "kex-strict-s-v00@openssh.com"];
-
 const BANNER: Kind = Kind {
     name: "ssh.banner",
     decibans: 20,
@@ -64,12 +50,18 @@ const KEY_EXCHANGE: Kind = Kind {
 };
 const FORWARDED: Kind = Kind {
     name: "ssh.forwarded",
-    decibans: 20,
-    says: "the first channel opened is no session, its opening was confirmed, and data went both ways in it: a forwarded \
-           connection (RFC 4254 section 7); TODO",
+    decibans: 16,
+    says: "by sizes: the first channel opened is no session, its opening was confirmed, and data went both ways in it: a forwarded \
+           connection (RFC 4254 section 7). In recordings 52 of 55 of OpenSSH 9.2 with seven ciphers (-D, -L, -R and -W without a \
+           command), 0 of 117 sessions of shell, commands, files and git; with compression it does not show",
 };
-const FORWARDED_BESIDE: Kind =
-    Kind { name: "ssh.forwarded_beside_session", decibans: 15, says: "beside a session, TODO" };
+const FORWARDED_BESIDE: Kind = Kind {
+    name: "ssh.forwarded_beside_session",
+    decibans: 13,
+    says: "by sizes: beside a session, two channels were opened, confirmed, asked, answered and closed as forwarded connections are \
+           (RFC 4254 section 7). In recordings 14 of 18 shells with -D or -L in use, 0 of 117 sessions; ciphers in CTR mode with \
+           encrypt-and-MAC do not show it",
+};
 
 /// What is known of the connection.
 #[derive(Debug, Default)]
@@ -118,70 +110,6 @@ enum Phase {
     Packets,
     /// After NEWKEYS, in version 1, or where packet boundaries were lost.
     Encrypted,
-}
-
-#[derive(Debug)]
-struct Banner {
-    protocol: Box<str>,
-    software: Box<str>,
-}
-
-impl Banner {
-    /// Reads an identification string, without its line's end.
-    fn parse(line: &[u8]) -> Option<Self> {
-        let rest = line.strip_prefix(b"SSH-")?;
-        let dash = rest.iter().position(|b| *b == b'-')?;
-        let (protocol, software) = rest.split_at_checked(dash)?;
-        let version = protocol.len() <= 4 && protocol.iter().all(|b| b.is_ascii_digit() || *b == b'.');
-        let software = software.strip_prefix(b"-")?;
-        (version && !protocol.is_empty() && line.len() <= LINE_MAX).then(|| Self {
-            protocol: protocol.escape_ascii().to_string().into(),
-            software: software.escape_ascii().to_string().into(),
-        })
-    }
-
-    /// Whether the packets behind it are those of version 2 (RFC 4253 section 5.1).
-    fn speaks_v2(&self) -> bool {
-        matches!(&*self.protocol, "2.0" | "1.99")
-    }
-}
-
-/// HASSH of a KEXINIT's sender, as either role, and what it says of the role.
-#[derive(Debug)]
-struct Offers {
-    as_client: Hassh,
-    as_server: Hassh,
-    is_client: Option<bool>,
-    /// Lists that may not be empty are not, and all names are printable (RFC 4251 section 6).
-    well_formed: bool,
-}
-
-impl Offers {
-    /// Reads a KEXINIT's payload behind its number (RFC 4253 section 7.1).
-    fn parse(payload: &[u8]) -> Result<Self, Short> {
-        let mut r = Reader::new(payload);
-        r.skip(16)?; // cookie
-        let kex = names(&mut r)?;
-        names(&mut r)?; // host keys
-        let (encryption_up, encryption_down) = (names(&mut r)?, names(&mut r)?);
-        let (mac_up, mac_down) = (names(&mut r)?, names(&mut r)?);
-        let (compression_up, compression_down) = (names(&mut r)?, names(&mut r)?);
-        names(&mut r)?; // languages
-        names(&mut r)?;
-        r.skip(5)?; // a guess follows, and what is reserved
-        let has = |marks: &[&str]| kex.split(',').any(|method| marks.contains(&method));
-        let lists = [&kex, &encryption_up, &encryption_down];
-        Ok(Self {
-            well_formed: lists.iter().all(|list| !list.is_empty() && !list.contains('\\')),
-            as_client: hassh::of(&kex, &encryption_up, &mac_up, &compression_up),
-            as_server: hassh::of(&kex, &encryption_down, &mac_down, &compression_down),
-            is_client: match (has(&CLIENT_MARKS), has(&SERVER_MARKS)) {
-                (true, false) => Some(true),
-                (false, true) => Some(false),
-                _ => None,
-            },
-        })
-    }
 }
 
 impl Analyzer for State {
@@ -366,7 +294,8 @@ impl State {
         };
         let (length, padding) = (usize::try_from(length).unwrap_or(usize::MAX), usize::from(padding));
         let payload = length.checked_sub(padding).and_then(|n| n.checked_sub(1)).filter(|n| *n > 0);
-        let Some(payload) = payload.filter(|_| (PACKET_MIN..=PACKET_MAX).contains(&length)) else {
+        let Some(payload) = payload.filter(|_| (wire::PACKET_MIN..=wire::PACKET_MAX).contains(&length))
+        else {
             return Step::Foreign;
         };
         let Ok(body) = r.take(length.saturating_sub(1)) else {
@@ -402,7 +331,7 @@ impl State {
                 self.tell(out);
             }
             message::NEWKEYS => self.half(dir).phase = Phase::Encrypted,
-            message::DISCONNECT..=message::DEBUG | message::KEX_FIRST..=KEX_RESERVED_LAST => {}
+            message::DISCONNECT..=message::DEBUG | message::KEX_FIRST..=message::KEX_RESERVED_LAST => {}
             _ => return Step::Foreign,
         }
         Step::On
@@ -463,51 +392,13 @@ fn say(found: &Forwarded) -> String {
     format!(
         "channel opened by the {opener} in packet {} ({} B), confirmed by the {other} in packet {} ({} B), then {} B from the client and \
          {} B from the server",
-        found.opening_packet,
-        found.opening,
-        found.confirmation_packet,
-        found.confirmation,
+        found.opening.packet,
+        found.opening.size,
+        found.confirmation.packet,
+        found.confirmation.size,
         found.up,
         found.down
     )
-}
-
-/// Last number that belongs to key exchange methods (RFC 4250 section 4.1.1).
-const KEX_RESERVED_LAST: u8 = 49;
-
-/// Whether a packet in clear with a KEXINIT opens the bytes, as far as its first list (RFC 4253 sections 6 and 7.1).
-fn begins_with_kexinit(data: &[u8]) -> Verdict {
-    /// Padding that the protocol asks for, and the least of a list of methods, which all have longer names.
-    const PADDING_LEAST: u8 = 4;
-    const METHODS_LEAST: usize = 8;
-    let mut r = Reader::new(data);
-    let head = (|| {
-        let (length, padding, number) = (r.u32()?, r.u8()?, r.u8()?);
-        r.skip(16)?; // cookie
-        let methods = usize::try_from(r.u32()?).unwrap_or(usize::MAX);
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        Ok::<_, Short>((length, padding, number, methods))
-    })();
-    let Ok((length, padding, number, methods)) = head else {
-        let begun = [0, 0].iter().zip(data).all(|(a, b)| a == b)
-            && data.get(5).is_none_or(|n| *n == message::KEXINIT);
-        return if begun { Verdict::More } else { Verdict::No };
-    };
-    let fits = length <= PACKET_MAX && padding >= PADDING_LEAST && number == message::KEXINIT;
-    if !fits || methods < METHODS_LEAST || methods >= length {
-        return Verdict::No;
-    }
-    match r.take(methods) {
-        Ok(list) if list.iter().all(u8::is_ascii_graphic) => Verdict::Yes,
-        Err(Short) if r.rest().iter().all(u8::is_ascii_graphic) => Verdict::More,
-        _ => Verdict::No,
-    }
-}
-
-/// A name-list (RFC 4251 section 5) as text.
-fn names(r: &mut Reader<'_>) -> Result<String, Short> {
-    let length = usize::try_from(r.u32()?).map_err(|_| Short)?;
-    Ok(r.take(length)?.escape_ascii().to_string())
 }
 
 #[cfg(test)]

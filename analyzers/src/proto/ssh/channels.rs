@@ -6,39 +6,45 @@
 //! A client that wants a shell, a command or a subsystem opens a channel of type `session`, whose message has one size in all
 //! programs. A client that forwards opens `direct-tcpip` (or `direct-streamlocal`) instead, longer by two addresses; the server's
 //! confirmation has one size again. A channel that is opened first and is no session is therefore a forwarded connection. Beside
-//! a session the same two sizes may turn up by chance, so more is asked there: see [`Channels::carried`].
+//! a session the same two sizes may turn up by chance, so more is asked there (`ssh/beside.rs`).
 
+use super::beside::Beside;
 use super::packing::Packing;
 
 /// Payloads of messages in bytes (RFC 4252, RFC 4254, OpenSSH PROTOCOL): type, and what is fixed in it.
-mod payload {
-    /// Only authentication success, and answers to global requests, are that short; everything else before has 15 and more.
-    pub(super) const SUCCESS_MAX: usize = 8;
+pub(super) mod payload {
+    /// The shortest message of a server before authentication succeeds: a failure that leaves one method of eight letters. Success has
+    /// one byte; dropbear pads it further than others.
+    pub(in super::super) const FAILURE_MIN: usize = 14;
+    /// Answers to global requests.
+    pub(in super::super) const REQUEST_SUCCESS: usize = 1;
     /// `CHANNEL_OPEN` of a `session`.
-    pub(super) const OPEN_SESSION: usize = 24;
+    pub(in super::super) const OPEN_SESSION: usize = 24;
     /// `no-more-sessions@openssh.com`, which OpenSSH's client sends once whatever it is for.
-    pub(super) const NO_MORE_SESSIONS: usize = 34;
+    pub(in super::super) const NO_MORE_SESSIONS: usize = 34;
     /// `CHANNEL_OPEN_CONFIRMATION` of all channel types in use.
-    pub(super) const CONFIRMATION: usize = 17;
-    /// `CHANNEL_SUCCESS`; `WINDOW_ADJUST`, which takes as much with all padding, has 9.
-    pub(super) const CHANNEL_SUCCESS: usize = 5;
+    pub(in super::super) const CONFIRMATION: usize = 17;
+    /// `CHANNEL_SUCCESS`, `CHANNEL_EOF` and `CHANNEL_CLOSE`.
+    pub(in super::super) const CHANNEL_SUCCESS: usize = 5;
+    pub(in super::super) const WINDOW_ADJUST: usize = 9;
     /// `CHANNEL_DATA` before its data.
-    pub(super) const DATA: usize = 9;
+    pub(in super::super) const DATA: usize = 9;
     /// `CHANNEL_OPEN` of `direct-tcpip` and of `forwarded-tcpip` without their two addresses.
-    pub(super) const OPEN_DIRECT: usize = 45;
-    pub(super) const OPEN_FORWARDED: usize = 48;
+    pub(in super::super) const OPEN_DIRECT: usize = 45;
+    pub(in super::super) const OPEN_FORWARDED: usize = 48;
     /// The two addresses: at least `::1` and a letter; at most a host name and an IPv6 address (RFC 1035, RFC 4291).
-    pub(super) const ADDRESSES_MIN: usize = 4;
-    pub(super) const ADDRESSES_MAX: usize = 255 + 45;
+    pub(in super::super) const ADDRESSES_MIN: usize = 4;
+    pub(in super::super) const ADDRESSES_MAX: usize = 255 + 45;
 }
 
-/// Beside a session: bytes of the first data up and of the answer, so that it is a request of some protocol and not typing.
-const REQUEST_MIN: usize = 150;
-const ANSWER_MIN: usize = 600;
-/// Beside a session: channels that must look so.
-const CHANNELS_BESIDE_SESSION: u8 = 2;
 /// Answers to several requests that may come in one piece.
 const ANSWERS_MAX: usize = 5;
+/// Bytes of a greeting that a server sends as soon as it is connected to, in one piece with the confirmation.
+const GREETING_MAX: usize = 300;
+/// Bytes of a server's list of host keys (one RSA key, or several) at least, and of a client's list of those to be proved at most;
+/// computed from OpenSSH PROTOCOL 2.5.
+const HOST_KEYS_MIN: usize = 300;
+const DOUBT_MAX: usize = 1_100;
 
 /// Who sent a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +58,8 @@ pub(super) enum Sender {
 pub(super) struct Forwarded {
     /// Who opened the channel: the client for its own side's connections (-L, -D), the server for those made to it (-R).
     pub(super) by: Sender,
-    pub(super) opening: usize,
-    pub(super) opening_packet: u64,
-    pub(super) confirmation: usize,
-    pub(super) confirmation_packet: u64,
+    pub(super) opening: Piece,
+    pub(super) confirmation: Piece,
     /// First data of the client and of the server in the channel.
     pub(super) up: usize,
     pub(super) down: usize,
@@ -63,99 +67,139 @@ pub(super) struct Forwarded {
     pub(super) beside_session: bool,
 }
 
+/// A piece of payload: its size, and the packet it came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) size: usize,
+    pub(super) packet: u64,
+}
+
+/// Sizes of both directions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub(super) up: Packing,
+    pub(super) down: Packing,
+}
+
+impl Sizes {
+    /// Bytes on the wire of a message of `payload` bytes by `sender`.
+    pub(super) fn of(&self, sender: Sender, payload: usize) -> usize {
+        if sender == Sender::Client { self.up.size(payload) } else { self.down.size(payload) }
+    }
+
+    /// Least and largest size of a message by which `sender` opens a forwarded channel.
+    pub(super) fn opening(&self, sender: Sender) -> std::ops::RangeInclusive<usize> {
+        let fixed = if sender == Sender::Client { payload::OPEN_DIRECT } else { payload::OPEN_FORWARDED };
+        let of = |addresses: usize| self.of(sender, fixed.saturating_add(addresses));
+        of(payload::ADDRESSES_MIN)..=of(payload::ADDRESSES_MAX)
+    }
+}
+
 /// Reads the sizes of one connection.
 #[derive(Debug)]
 pub(super) struct Channels {
-    up: Packing,
-    down: Packing,
+    sizes: Sizes,
     stage: Stage,
     /// Pieces of each side before authentication succeeded.
     pieces: [u8; 2],
     last: Option<Sender>,
     opening: Opening,
+    /// The client has sent what OpenSSH's does once, or something of its size.
+    no_more_sessions: bool,
     /// The server has agreed to listen for the client (-R).
     listens: bool,
-    /// Channels beside a session that looked forwarded.
-    beside: u8,
+    host_keys: HostKeys,
 }
 
+/// What is said of host keys behind the authentication (hostkeys-00@openssh.com, OpenSSH PROTOCOL 2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HostKeys {
+    Unknown,
+    /// The server has told them.
+    Told,
+    /// The client has asked for a proof of those it did not know.
+    Doubted,
+}
+
+#[derive(Debug)]
 enum Stage {
     Authentication,
     /// Authenticated, and no session was opened.
     Bare,
-    Session,
+    Session(Beside),
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Opening {
     None,
-    Asked { by: Sender, size: usize, packet: u64 },
+    Asked(Asked),
     Confirmed(Confirmed),
+}
+
+/// A piece that may hold an opening.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    by: Sender,
+    piece: Piece,
+    /// Of the size of a session's opening, and not for OpenSSH's other message of perhaps the same size.
+    session: bool,
+    /// A request in it was granted: if a confirmation comes as well, it is of a session.
+    granted: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Confirmed {
     by: Sender,
-    asked: (usize, u64),
-    confirmed: (usize, u64),
+    opening: Piece,
+    confirmation: Piece,
     first_up: Option<usize>,
     first_down: Option<usize>,
-    /// All that the server has sent since.
-    down: usize,
 }
 
 impl Channels {
     /// Starts where both directions are encrypted.
     pub(super) const fn new(up: Packing, down: Packing) -> Self {
         Self {
-            up,
-            down,
+            sizes: Sizes { up, down },
             stage: Stage::Authentication,
             pieces: [0; 2],
             last: None,
             opening: Opening::None,
+            no_more_sessions: false,
             listens: false,
-            beside: 0,
+            host_keys: HostKeys::Unknown,
         }
     }
 
     /// Takes a piece of `size` bytes, as TCP carried it; answers the forwarded connection that it proves.
     pub(super) fn piece(&mut self, from: Sender, size: usize, packet: u64) -> Option<Forwarded> {
+        let piece = Piece { size, packet };
         let turned = self.last.replace(from).is_some_and(|last| last != from);
-        if self.stage == Stage::Authentication {
-            self.authenticate(from, size, turned);
-            return None;
+        if matches!(self.stage, Stage::Bare)
+            && from == Sender::Server
+            && size >= HOST_KEYS_MIN
+            && self.host_keys == HostKeys::Unknown
+        {
+            self.host_keys = HostKeys::Told;
         }
-        // Data of a confirmed channel may be of any size.
-        let open = matches!(self.opening, Opening::Confirmed(_));
-        if self.stage == Stage::Bare && from == Sender::Client && !open {
-            if self.opens_session(size) {
-                (self.stage, self.opening) = (Stage::Session, Opening::None);
-                return None;
-            }
-            if size == self.up.size(payload::NO_MORE_SESSIONS) {
-                return None;
-            }
+        match &mut self.stage {
+            Stage::Authentication => self.authenticate(from, size, turned),
+            Stage::Session(beside) => return beside.piece(&self.sizes, from, piece),
+            Stage::Bare => match self.opening {
+                Opening::Confirmed(channel) => return self.used(channel, from, size),
+                Opening::Asked(asked) if asked.by != from => self.answered(asked, piece),
+                _ if from == Sender::Client => self.client_asks(piece),
+                _ => self.server_asks(piece),
+            },
         }
-        match self.opening {
-            Opening::Confirmed(channel) => self.used(channel, from, size, packet),
-            Opening::Asked { by, size: asked, packet: at } if by != from => {
-                self.answered((by, asked, at), size, packet, turned);
-                None
-            }
-            _ => {
-                self.ask(from, size, packet);
-                None
-            }
-        }
+        None
     }
 
     /// The server's success ends the authentication: a very short answer, after the service and a method were asked for.
     fn authenticate(&mut self, from: Sender, size: usize, turned: bool) {
         let [client, server] = &mut self.pieces;
         let asked = *client >= 2 && *server >= 1;
-        if from == Sender::Server && turned && asked && size <= self.down.size(payload::SUCCESS_MAX) {
+        if from == Sender::Server && turned && asked && size < self.sizes.of(from, payload::FAILURE_MIN) {
             self.stage = Stage::Bare;
             return;
         }
@@ -163,123 +207,107 @@ impl Channels {
         *count = count.saturating_add(1);
     }
 
-    fn opens_session(&self, size: usize) -> bool {
-        let session = self.up.size(payload::OPEN_SESSION);
-        size == session || size == session.saturating_add(self.up.size(payload::NO_MORE_SESSIONS))
+    /// A piece of the client's while no channel is open. The answer tells what it was.
+    fn client_asks(&mut self, piece: Piece) {
+        let by = Sender::Client;
+        let session = self.sizes.of(by, payload::OPEN_SESSION);
+        let no_more = self.sizes.of(by, payload::NO_MORE_SESSIONS);
+        let unanswered = matches!(self.opening, Opening::Asked(Asked { session: true, .. }));
+        if unanswered || piece.size == session.saturating_add(no_more) && !self.no_more_sessions {
+            self.has_session();
+            return;
+        }
+        let is_session = piece.size == session && (session != no_more || self.no_more_sessions);
+        self.no_more_sessions |= piece.size == no_more;
+        let most = *self.sizes.opening(by).end();
+        if (session..=most).contains(&piece.size) {
+            self.opening = Opening::Asked(Asked { by, piece, session: is_session, granted: false });
+        } else if self.host_keys == HostKeys::Told && (most..=DOUBT_MAX).contains(&piece.size) {
+            self.host_keys = HostKeys::Doubted;
+        } else {
+            self.has_session(); // nothing that a client without one says: a new key exchange, or a session that went by unseen
+        }
     }
 
-    /// The sender may have asked for a channel.
-    fn ask(&mut self, by: Sender, size: usize, packet: u64) {
-        let (packing, fixed) = match by {
-            Sender::Client => (self.up, payload::OPEN_DIRECT),
-            Sender::Server if self.listens && self.stage == Stage::Bare => {
-                (self.down, payload::OPEN_FORWARDED)
-            }
-            Sender::Server => return,
-        };
-        let least = packing.size(fixed.saturating_add(payload::ADDRESSES_MIN));
-        let most = packing.size(fixed.saturating_add(payload::ADDRESSES_MAX));
-        // A request to listen is shorter, and its answer tells it apart.
-        let least =
-            if self.stage == Stage::Bare { least.min(packing.size(payload::OPEN_SESSION)) } else { least };
-        self.opening =
-            if (least..=most).contains(&size) { Opening::Asked { by, size, packet } } else { Opening::None };
+    /// A piece of the server's while no channel is open: one to the client, where the server listens for it.
+    fn server_asks(&mut self, piece: Piece) {
+        let by = Sender::Server;
+        if self.listens && self.sizes.opening(by).contains(&piece.size) {
+            self.opening = Opening::Asked(Asked { by, piece, session: false, granted: false });
+        }
     }
 
-    /// The other side's first piece after a possible opening.
-    fn answered(&mut self, (by, asked, at): (Sender, usize, u64), size: usize, packet: u64, turned: bool) {
-        let packing = if by == Sender::Client { self.down } else { self.up };
-        let confirmation = packing.size(payload::CONFIRMATION);
-        let fixed = if by == Sender::Client { payload::OPEN_DIRECT } else { payload::OPEN_FORWARDED };
-        let opener = if by == Sender::Client { self.up } else { self.down };
-        let long_enough = asked >= opener.size(fixed.saturating_add(payload::ADDRESSES_MIN));
-        if size == confirmation && long_enough && (turned || self.stage == Stage::Bare) {
+    fn has_session(&mut self) {
+        // The answer to a request to listen may still be on its way.
+        let requested = matches!(self.opening, Opening::Asked(_));
+        (self.stage, self.opening) = (Stage::Session(Beside::new(self.listens, requested)), Opening::None);
+    }
+
+    /// The other side's piece after what may have been an opening.
+    fn answered(&mut self, asked: Asked, piece: Piece) {
+        let by_client = asked.by == Sender::Client;
+        let other = if by_client { Sender::Server } else { Sender::Client };
+        let confirmation = self.sizes.of(other, payload::CONFIRMATION);
+        let behind = piece.size.checked_sub(confirmation).filter(|n| *n > 0);
+        let greeting = behind.filter(|n| by_client && self.is_greeting(*n));
+        let opens = self.sizes.opening(asked.by).contains(&asked.piece.size) && !asked.granted;
+        if opens && (piece.size == confirmation || greeting.is_some()) {
             self.opening = Opening::Confirmed(Confirmed {
-                by,
-                asked: (asked, at),
-                confirmed: (size, packet),
+                by: asked.by,
+                opening: asked.piece,
+                confirmation: piece,
                 first_up: None,
-                first_down: None,
-                down: 0,
+                first_down: greeting,
             });
             return;
         }
-        let success = packing.size(1);
-        if self.stage == Stage::Session {
+        if !by_client {
             self.opening = Opening::None;
-        } else if by == Sender::Client {
-            // Host keys and the like may come in between; the answer to a global request settles what was asked.
-            if is_multiple(size, success) {
-                (self.listens, self.opening) = (true, Opening::None);
-            } else if is_multiple(size.saturating_sub(confirmation), success) {
-                (self.stage, self.opening) = (Stage::Session, Opening::None);
-            }
-        } else {
-            self.opening = Opening::None;
+            return;
         }
+        let success = self.sizes.of(other, payload::REQUEST_SUCCESS);
+        let channel_success = self.sizes.of(other, payload::CHANNEL_SUCCESS);
+        if piece.size == confirmation || behind.is_some_and(|n| is_multiple(n, success)) {
+            self.has_session();
+        } else if piece.size == success {
+            self.listens = true;
+            self.opening = Opening::Asked(Asked { granted: true, session: false, ..asked });
+        } else if is_multiple(piece.size, channel_success) {
+            self.has_session(); // its opening went by unseen
+        } else if asked.granted {
+            self.server_asks(piece);
+        }
+        // Else host keys and the like: the answer is still to come.
     }
 
-    /// A piece behind a confirmed opening.
-    fn used(&mut self, mut channel: Confirmed, from: Sender, size: usize, packet: u64) -> Option<Forwarded> {
-        match from {
-            Sender::Client => {
-                channel.first_up.get_or_insert(size);
+    /// Whether `size` is that of one message of data, as a server's greeting.
+    fn is_greeting(&self, size: usize) -> bool {
+        let of = |data: usize| self.sizes.of(Sender::Server, payload::DATA.saturating_add(data));
+        self.sizes.down.tells_packets_apart() && (1..=GREETING_MAX).any(|data| of(data) == size)
+    }
+
+    /// A piece behind a confirmed opening: data in both directions is enough.
+    fn used(&mut self, mut channel: Confirmed, from: Sender, size: usize) -> Option<Forwarded> {
+        if from == Sender::Client {
+            channel.first_up.get_or_insert(size);
+        } else {
+            // A session's requests are answered so: what looked like a forwarded channel was a session among other messages.
+            if channel.first_down.is_none()
+                && is_multiple(size, self.sizes.of(from, payload::CHANNEL_SUCCESS))
+            {
+                self.has_session();
+                return None;
             }
-            Sender::Server => {
-                // A session's requests are answered so: what looked like a forwarded channel was a session among other messages.
-                let answers = is_multiple(size, self.down.size(payload::CHANNEL_SUCCESS));
-                if self.stage == Stage::Bare && channel.first_down.is_none() && answers {
-                    (self.stage, self.opening) = (Stage::Session, Opening::None);
-                    return None;
-                }
-                if self.stage == Stage::Session && channel.first_up.is_none() {
-                    self.opening = Opening::None;
-                    return None;
-                }
-                channel.first_down.get_or_insert(size);
-                channel.down = channel.down.saturating_add(size);
-            }
+            channel.first_down.get_or_insert(size);
         }
         self.opening = Opening::Confirmed(channel);
-        let found = self.carried(channel);
-        if found.is_none()
-            && self.stage == Stage::Session
-            && from == Sender::Client
-            && channel.first_down.is_some()
-        {
-            self.ask(from, size, packet); // that one came to nothing
-        }
-        found
-    }
-
-    /// Whether the channel has carried a connection. Where no session was opened, data in both directions is enough. Beside a session it
-    /// takes a request and an answer of such sizes, with nothing in between, on two channels.
-    fn carried(&mut self, channel: Confirmed) -> Option<Forwarded> {
-        let (up, down) = (channel.first_up?, channel.first_down?);
-        let beside_session = self.stage == Stage::Session;
-        if beside_session {
-            if up < self.up.size(payload::DATA.saturating_add(REQUEST_MIN)) {
-                self.opening = Opening::None;
-                return None;
-            }
-            if channel.down < ANSWER_MIN {
-                return None;
-            }
-            self.beside = self.beside.saturating_add(1);
-            self.opening = Opening::None;
-            if self.beside < CHANNELS_BESIDE_SESSION {
-                return None;
-            }
-        }
         Some(Forwarded {
             by: channel.by,
-            opening: channel.asked.0,
-            opening_packet: channel.asked.1,
-            confirmation: channel.confirmed.0,
-            confirmation_packet: channel.confirmed.1,
-            up,
-            down,
-            beside_session,
+            opening: channel.opening,
+            confirmation: channel.confirmation,
+            up: channel.first_up?,
+            down: channel.first_down?,
+            beside_session: false,
         })
     }
 }
@@ -288,3 +316,7 @@ impl Channels {
 fn is_multiple(size: usize, unit: usize) -> bool {
     (1..=ANSWERS_MAX).any(|n| size == unit.saturating_mul(n))
 }
+
+#[cfg(test)]
+#[path = "channel_tests.rs"]
+mod tests;

@@ -77,6 +77,12 @@ impl Packing {
             .unwrap_or(usize::MAX);
         padded.saturating_add(apart).saturating_add(self.mac)
     }
+
+    /// Whether the size of one packet is never that of two together.
+    pub(super) fn tells_packets_apart(self) -> bool {
+        let beside_blocks = self.size(0).checked_rem(self.block);
+        beside_blocks != Some(0)
+    }
 }
 
 /// Name-lists of one side for one direction.

@@ -147,3 +147,80 @@ fn other_lines_are_not_taken() {
         assert!(!conversation(&[(Dir::ToServer, data)], usize::MAX).mine, "{}", data.escape_ascii());
     }
 }
+
+/// A KEXINIT with algorithms in use.
+fn real_kexinit(role: &str) -> Vec<u8> {
+    let mut payload = b"\x14cookiecookiecook".to_vec();
+    let both = ["chacha20-poly1305@openssh.com,aes128-ctr", "hmac-sha2-256", "none"];
+    let lists = [role, "ssh-ed25519", both[0], both[0], both[1], both[1], both[2], both[2], "", ""];
+    for list in lists {
+        payload.extend((list.len() as u32).to_be_bytes());
+        payload.extend(list.as_bytes());
+    }
+    payload.extend([0; 5]);
+    in_clear(&payload)
+}
+
+fn in_clear(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (payload.len() as u32 + 13).to_be_bytes().to_vec();
+    bytes.push(12);
+    bytes.extend(payload);
+    bytes.extend([0; 12]);
+    bytes
+}
+
+/// A conversation up to new keys, and pieces of these sizes behind, negative ones by the server.
+fn with_pieces(sizes: &[i32], client: &str) -> Outcome {
+    let up = |payload: &[u8]| (Dir::ToServer, payload.to_vec());
+    let down = |payload: &[u8]| (Dir::ToClient, payload.to_vec());
+    let mut payloads = vec![
+        up(b"SSH-2.0-OpenSSH_9.2p1\r\n"),
+        down(b"SSH-2.0-OpenSSH_9.2p1\r\n"),
+        up(&real_kexinit(client)),
+        down(&real_kexinit("curve25519-sha256")),
+        up(&in_clear(&[30, 0, 0, 0, 1, 2])),
+        down(&[in_clear(&[31, 0, 0, 0, 1, 2]), in_clear(&[21]), vec![7; 124]].concat()),
+        up(&in_clear(&[21])),
+    ];
+    payloads.extend(sizes.iter().map(|size| {
+        let bytes = vec![0x5A; size.unsigned_abs() as usize];
+        (if *size > 0 { Dir::ToServer } else { Dir::ToClient }, bytes)
+    }));
+    let payloads: Vec<_> = payloads.iter().map(|(dir, bytes)| (*dir, &bytes[..])).collect();
+    conversation(&payloads, usize::MAX)
+}
+
+const TUNNEL: &[i32] = &[44, -44, 60, -68, 140, -100, 308, -28, 60, -988, 100, -44, 556, -1448];
+
+#[test]
+fn a_forwarded_connection_makes_it_a_tunnel_that_operates_nobody() {
+    let out = with_pieces(TUNNEL, "curve25519-sha256,ext-info-c").out;
+    assert_eq!((out.label, out.basis), (Some("ssh_tunnel"), Basis::Behaviour));
+    assert_eq!((out.client, out.controlled), (Some(Side::Src), None));
+    let last = out.evidence.last().unwrap();
+    assert_eq!((last.kind.name, last.packet), ("ssh.forwarded", 21));
+    assert_eq!(
+        &*last.detail,
+        "channel opened by the client in packet 18 (100 B), confirmed by the server in packet 19 (44 B), \
+         then 556 B from the client and 1448 B from the server"
+    );
+}
+
+#[test]
+fn without_the_whole_sequence_or_with_unknown_algorithms_it_stays_ssh() {
+    let label = |sizes: &[i32]| with_pieces(sizes, "curve25519-sha256").out.label;
+    assert_eq!(label(&TUNNEL[..13]), Some("ssh"));
+    assert_eq!(label(&TUNNEL[8..]), Some("ssh"));
+    let payloads: Vec<_> = FIXTURES[0].payloads.to_vec();
+    let keys = in_clear(&[21]);
+    let pieces: Vec<_> = TUNNEL.iter().map(|size| vec![1; size.unsigned_abs() as usize]).collect();
+    let mut all = payloads;
+    all.extend([(Dir::ToServer, &keys[..]), (Dir::ToClient, &keys[..])]);
+    all.extend(
+        TUNNEL
+            .iter()
+            .zip(&pieces)
+            .map(|(size, bytes)| (if *size > 0 { Dir::ToServer } else { Dir::ToClient }, &bytes[..])),
+    );
+    assert_eq!(conversation(&all, usize::MAX).out.label, Some("ssh"));
+}
