@@ -59,6 +59,9 @@ fn a_channel_that_the_server_opens_where_it_listens_is_a_forwarded_connection() 
     let got = play(CHACHA, &[AUTH_CHACHA, &[128, -956, -28, -92, 44, 60, -436]]).unwrap();
     assert_eq!((got.by, got.up, got.down), (Server, 60, 436));
     assert!(play(GCM, &[AUTH_GCM, &[68, 68, -956, -36, -100, 52, 68, -436]]).is_some());
+    // Used as soon as it listens, in one piece.
+    assert!(play(CHACHA, &[AUTH_CHACHA, &[68, 60, -972, -120, 44, -124, 228]]).is_some());
+    assert!(play(CHACHA, &[AUTH_CHACHA, &[68, 60, -972, -116, 44, -124, 228]]).is_none());
     // Where it was not asked to listen: X11.
     assert!(play(CHACHA, &[AUTH_CHACHA, &[60, -956, -92, 44, 60, -436]]).is_none());
 }

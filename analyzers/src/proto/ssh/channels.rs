@@ -276,6 +276,12 @@ impl Channels {
             self.has_session(); // its opening went by unseen
         } else if asked.granted {
             self.server_asks(piece);
+        } else if !opens && self.is_packet(piece.size.saturating_sub(success)) {
+            // A request granted, and used at once, in one piece.
+            if self.sizes.opening(other).contains(&piece.size.saturating_sub(success)) {
+                self.listens = true;
+                self.server_asks(piece);
+            }
         }
         // Else host keys and the like: the answer is still to come.
     }
@@ -283,7 +289,12 @@ impl Channels {
     /// Whether `size` is that of one message of data, as a server's greeting.
     fn is_greeting(&self, size: usize) -> bool {
         let of = |data: usize| self.sizes.of(Sender::Server, payload::DATA.saturating_add(data));
-        self.sizes.down.tells_packets_apart() && (1..=GREETING_MAX).any(|data| of(data) == size)
+        (of(1)..=of(GREETING_MAX)).contains(&size) && self.is_packet(size)
+    }
+
+    /// Whether the server may send one packet of `size` bytes, which two packets together would not have.
+    fn is_packet(&self, size: usize) -> bool {
+        self.sizes.down.tells_packets_apart() && self.sizes.down.is_packet(size)
     }
 
     /// A piece behind a confirmed opening: data in both directions is enough.

@@ -78,6 +78,11 @@ impl Packing {
         padded.saturating_add(apart).saturating_add(self.mac)
     }
 
+    /// Whether one packet may have `size` bytes.
+    pub(super) fn is_packet(self, size: usize) -> bool {
+        size.checked_sub(self.size(0)).is_some_and(|more| more.is_multiple_of(self.block))
+    }
+
     /// Whether the size of one packet is never that of two together.
     pub(super) fn tells_packets_apart(self) -> bool {
         let beside_blocks = self.size(0).checked_rem(self.block);
