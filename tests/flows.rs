@@ -631,3 +631,30 @@ fn a_flow_seen_before_its_syn_by_a_reordering_tap_is_one_flow_and_has_its_opener
     assert_eq!(ends(r.only_flow()), [end(CLIENT), end(SERVER)]);
     assert_eq!(packets(r.only_flow()), [2, 2]);
 }
+
+#[test]
+fn of_two_syn_acks_the_one_that_the_opener_acknowledges_counts() {
+    for answered_last in [false, true] {
+        let (client, server) = (end("192.168.1.2:40000"), end("203.0.113.5:8080"));
+        let (there, back) = (Ip::new(client.ip(), server.ip()), Ip::new(server.ip(), client.ip()));
+        let (c_port, s_port) = (client.port(), server.port());
+        let mut c = Capture::default();
+        let mut segment = |from_client: bool, seq, ack, flags, payload: &[u8]| {
+            let (ip, ports) = if from_client { (there, [c_port, s_port]) } else { (back, [s_port, c_port]) };
+            c.packet(&frame::tcp(ip, ports, seq, ack, flags, payload));
+        };
+        let taken = 5_000_000;
+        let other = 90_000_000;
+        segment(true, 100, 0, SYN, b"");
+        for seq in if answered_last { [other, taken] } else { [taken, other] } {
+            segment(false, seq, 101, SYN | ACK, b"");
+        }
+        let request = b"GET http://www.example.com/ HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
+        let sent = request.len() as u32;
+        segment(true, 101, taken + 1, ACK, b"");
+        segment(true, 101, taken + 1, ACK | PSH, request);
+        segment(false, taken + 1, 101 + sent, ACK | PSH, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        let r = records_of(&c);
+        assert_eq!(r.only_flow()["farend"]["label"], "http_proxy", "answered last: {answered_last}");
+    }
+}

@@ -1,7 +1,8 @@
 //! HTTP/1 (RFC 9112), and what rides in it: CONNECT tunnels (RFC 9110 section 9.3.6) and upgraded connections such as WebSocket.
 //!
 //! In: both directions of a stream, or one. Out: the first request and its answer; the label `http_connect` for a CONNECT that was
-//! granted, `http_proxy` for an absolute-form request that was served; after a CONNECT or a 101 every later byte as inner stream.
+//! granted, `http_proxy` for an absolute-form request that was served, or that has a proxy's field while the other side is not
+//! seen; after a CONNECT or a 101 every later byte as inner stream.
 //! Lines are consumed one by one, so a head of any cut is read and a truncated one gives what it had.
 
 use crate::http_head::{StartLine, absolute_authority, authority, field, number, opens, text};
@@ -96,6 +97,8 @@ struct Body {
 struct Request {
     connect: bool,
     absolute: bool,
+    /// It has a field that only proxies are sent.
+    proxy_field: bool,
     head: bool,
     upgrade: bool,
 }
@@ -256,6 +259,7 @@ impl State {
                 self.request = Some(Request {
                     connect,
                     absolute: absolute.is_some(),
+                    proxy_field: false,
                     head: method == b"HEAD",
                     upgrade: false,
                 });
@@ -271,7 +275,12 @@ impl State {
             }
             // A blank line may stand before a request (RFC 9112 section 2.2).
             _ if line.is_empty() && self.half(dir).started => return Step::On,
-            _ => return if self.requests.is_some() { Step::Done } else { Step::NotMine },
+            _ => {
+                if self.requests == Some(dir.reverse()) {
+                    out.label = None; // no answer to a request
+                }
+                return if self.requests.is_some() { Step::Done } else { Step::NotMine };
+            }
         }
         let half = self.half(dir);
         half.started = true;
@@ -291,8 +300,13 @@ impl State {
         if self.requests == Some(dir) {
             self.request_field(&is, value, http);
             // The value may be a password.
-            if http.requests == 1 && (is(b"proxy-authorization") || is(b"proxy-connection")) {
-                out.evidence(&PROXY_FIELD, text(name, FIELD_MAX));
+            if is(b"proxy-authorization") || is(b"proxy-connection") {
+                if let Some(request) = &mut self.request {
+                    request.proxy_field = true;
+                }
+                if http.requests == 1 {
+                    out.evidence(&PROXY_FIELD, text(name, FIELD_MAX));
+                }
             }
         } else if is(b"content-type") {
             self.answer.html = value.to_ascii_lowercase().starts_with(b"text/html");
@@ -321,6 +335,10 @@ impl State {
     fn end_of_head(&mut self, dir: Dir, out: &mut Out) -> Step {
         let has_body = |body: &Body| body.chunked || body.length.is_some_and(|n| n > 0);
         if self.requests == Some(dir) {
+            let to_proxy = self.request.as_ref().is_some_and(|r| r.absolute && r.proxy_field);
+            if to_proxy && !self.half(dir.reverse()).started {
+                out.is("http_proxy"); // until something else is answered
+            }
             let changes = self.request.as_ref().is_some_and(|r| r.connect || r.upgrade);
             let half = self.half(dir);
             half.phase = match half.body {
@@ -351,6 +369,7 @@ impl State {
             out.is("http_connect");
             return self.hand_on();
         }
+        out.label = None; // of a request alone
         if request.absolute && (200..400).contains(&status) {
             out.evidence(&ABSOLUTE_SERVED, format!("status {status}"));
             out.is("http_proxy");
@@ -590,6 +609,18 @@ mod tests {
         assert_eq!((refused.out.label, refused.out.evidence.len()), (None, 2));
         let origin = answered(b"GET /?u=http://a.test/ HTTP/1.1\r\nHost: b\r\n\r\n", OK);
         assert_eq!((origin.out.label, origin.out.evidence.len()), (None, 0));
+    }
+
+    #[test]
+    fn an_absolute_request_with_a_proxys_field_is_a_proxy_while_no_answer_is_seen() {
+        let request =
+            b"POST http://a.test/x HTTP/1.1\r\nHost: a.test\r\nProxy-Connection: Keep-Alive\r\n\r\n";
+        let got = |answer: &[u8]| answered(request, answer).out.label;
+        assert_eq!(got(b""), Some("http_proxy"));
+        assert_eq!(got(b"HTTP/1.1 502 Bad Gateway\r\n\r\n"), None);
+        assert_eq!(got(b"SSH-2.0-OpenSSH_9.2\r\n"), None);
+        let without = b"POST http://a.test/x HTTP/1.1\r\nHost: a.test\r\n\r\n";
+        assert_eq!(answered(without, b"").out.label, None);
     }
 
     #[test]

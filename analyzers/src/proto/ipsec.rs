@@ -1,7 +1,8 @@
 //! IPsec: IKE versions 1 and 2 on any UDP port, over TCP (RFC 8229), and ESP and AH, also inside UDP.
 //!
 //! In: datagrams, a byte stream, or packets of IP protocols 50 and 51. Out: the label `ipsec` once an IKE message was answered, or
-//! names the responder's SPI, which only an answer can have given; for ESP and AH by their headers.
+//! names the responder's SPI, which only an answer can have given, or for a whole opening while the other side says nothing (a
+//! capture of one direction), which a refusal takes back; for ESP and AH by their headers.
 //!
 //! ESP inside UDP has no more structure than an SPI and a counter, which other protocols have too: alone it is believed only on the port that
 //! RFC 3948 gives it.
@@ -15,17 +16,17 @@ use wire::{Esp, Ike};
 
 const OFFER: Kind = Kind {
     name: "ipsec.offer",
-    decibans: 25,
+    decibans: 15,
     says: "an IKE message whose payloads add up to its length (RFC 7296 section 3; RFC 2408 section 3)",
 };
 const ANSWER: Kind = Kind {
     name: "ipsec.answer",
-    decibans: 35,
+    decibans: 45,
     says: "IKE messages both ways with the same two SPIs (RFC 7296 section 2.6)",
 };
 const MIDWAY: Kind = Kind {
     name: "ipsec.midway",
-    decibans: 15,
+    decibans: 25,
     says: "an IKE message that names the responder's SPI: it was answered before (RFC 7296 section 2.6)",
 };
 const REFUSED: Kind = Kind {
@@ -39,6 +40,12 @@ const ESP: Kind = Kind {
     says: "ESP: constant SPI and counting sequence number (RFC 4303; in UDP RFC 3948)",
 };
 const AH: Kind = Kind { name: "ipsec.ah", decibans: 30, says: "AH: header of consistent length (RFC 4302)" };
+
+const HEADER: Kind = Kind {
+    name: "ipsec.header",
+    decibans: 12,
+    says: "on IKE's port, an IKE header that fits its datagram, though what is behind it does not add up (RFC 7296 section 3.1)",
+};
 
 /// ESP packets in UDP in a row that make a recognition.
 const ESP_RUN: u8 = 4;
@@ -76,6 +83,10 @@ impl State {
         if ike.only_error.is_some() && !self.said_refused {
             self.said_refused = true;
             out.evidence(&REFUSED, ike.to_string());
+            out.label = None;
+        }
+        if ike.opening && !self.said_refused {
+            out.is("ipsec");
         }
         if ike.responder_spi == 0 || ike.only_error.is_some() {
             return Next::Continue { consumed: 0 };
@@ -113,8 +124,17 @@ impl State {
         match (wire::ike(data, wire_len), wire::esp_in_udp(data, wire_len)) {
             (Some(ike), _) => self.on_ike(&ike, dir, out),
             (None, Some(esp)) => self.on_esp(esp, dir, out),
-            // Keep-alives, fragments.
-            (None, None) => Next::Continue { consumed: 0 },
+            (None, None) => {
+                // Else keep-alives, fragments.
+                if let Some(header) = wire::header(data, wire_len)
+                    && !self.said_offer
+                {
+                    self.said_offer = true;
+                    out.evidence(&HEADER, header);
+                    out.is("ipsec");
+                }
+                Next::Continue { consumed: 0 }
+            }
         }
     }
 
@@ -160,7 +180,7 @@ impl Analyzer for State {
         budget: 16_384,
         carrier: false,
         reference: "RFC 7296 (IKEv2), RFC 2408 and 2409 (IKEv1), RFC 3948 (UDP), RFC 8229 (TCP), RFC 4303 (ESP), RFC 4302 (AH)",
-        evidence: &[OFFER, ANSWER, MIDWAY, REFUSED, ESP, AH],
+        evidence: &[OFFER, ANSWER, MIDWAY, REFUSED, HEADER, ESP, AH],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
@@ -174,6 +194,7 @@ impl Analyzer for State {
             Transport::Udp if wire::ike(p.data, p.wire_len).is_some() => Verdict::Yes,
             Transport::Udp if wire::is_keep_alive(p.data) => Verdict::More,
             Transport::Udp if p.port_hint && wire::esp_in_udp(p.data, p.wire_len).is_some() => Verdict::Yes,
+            Transport::Udp if p.port_hint && wire::header(p.data, p.wire_len).is_some() => Verdict::Yes,
             Transport::Udp => Verdict::No,
         }
     }

@@ -1,36 +1,32 @@
 //! SSH, its transport's opening (RFC 4253; version 1 by its identification strings only).
 //!
-//! In: both directions of a stream from their first bytes, or one. Out: the label `ssh`, the versions and HASSH of both sides, and who
-//! is the client by what was said rather than by who opened. What is done over the connection is encrypted from NEWKEYS on; sizes and
-//! times of those packets are for a behaviour reader that starts where [`Phase::Encrypted`] does.
+//! In: both directions of a stream from their first bytes, or one; also from a KEXINIT on, where the strings before it are lost.
+//! Out: the label `ssh`, the versions and HASSH of both sides, and who is the client by what was said rather than by who opened. What
+//! is done over the connection is encrypted from NEWKEYS on; from the sizes that are left, `ssh_tunnel` where they show a forwarded
+//! connection (`ssh/channels.rs`).
 
-use crate::fingerprint::hassh;
 use crate::{
-    Analyzer, Dir, FirstBytes, Hassh, Kind, Meta, Next, Out, Probe, Reader, Segment, Short, SshSide,
+    Analyzer, Basis, Dir, FirstBytes, Hassh, Kind, Meta, Next, Out, Probe, Reader, Segment, Short, SshSide,
     Transport, Verdict,
 };
 
-/// Message numbers (RFC 4250 section 4.1.2). From 30 to 49 they belong to the key exchange method; in all methods in use (RFC 4253
-/// section 8, RFC 4419, RFC 5656, RFC 8731) the client sends the even ones.
-mod message {
-    pub(super) const DISCONNECT: u8 = 1;
-    pub(super) const DEBUG: u8 = 4;
-    pub(super) const KEXINIT: u8 = 20;
-    pub(super) const NEWKEYS: u8 = 21;
-    pub(super) const KEX_FIRST: u8 = 30;
-    pub(super) const KEX_LAST: u8 = 34;
-}
+#[path = "ssh/beside.rs"]
+mod beside;
+#[path = "ssh/channels.rs"]
+mod channels;
+#[path = "ssh/packing.rs"]
+mod packing;
+#[path = "ssh/wire.rs"]
+mod wire;
 
-/// Longest line with an identification string (RFC 4253 section 4.2), and what is allowed to lines before it.
-const LINE_MAX: usize = 255;
+use channels::{Channels, Forwarded, Sender};
+use packing::{Lists, Packing};
+use wire::{Banner, Offers, begins_with_kexinit, message};
+
+/// Bytes of lines before an identification string (RFC 4253 section 4.2 sets no limit).
 const GREETING_MAX: usize = 8_192;
-/// Packets must be accepted up to this size (RFC 4253 section 6.1); the least is 16 bytes with the length.
-const PACKET_MAX: usize = 35_000;
-const PACKET_MIN: usize = 12;
-/// Pseudo-methods in the list of key exchange methods that tell the sender's role (RFC 8308 section 2.1, OpenSSH PROTOCOL 1.9).
-const CLIENT_MARKS: [&str; 2] = ["ext-info-c", "kex-strict-c-v00@openssh.com"];
-const SERVER_MARKS: [&str; 2] = ["ext-info-s", "kex-strict-s-v00@openssh.com"];
-
+/// Opening and authentication take 3 to 8 kB a direction, a page in a forwarded channel tens of kB.
+const BUDGET: u32 = 65_536;
 const BANNER: Kind = Kind {
     name: "ssh.banner",
     decibans: 20,
@@ -41,10 +37,30 @@ const BANNERS: Kind = Kind {
     decibans: 40,
     says: "both sides sent an identification string (RFC 4253 section 4.2)",
 };
+const OFFERS: Kind = Kind {
+    name: "ssh.kexinit",
+    decibans: 30,
+    says: "a whole KEXINIT with its ten lists of algorithms, which programs send once they know the other side's version \
+           (RFC 4253 section 7.1); the other side is not seen",
+};
 const KEY_EXCHANGE: Kind = Kind {
     name: "ssh.key_exchange",
     decibans: 40,
     says: "a key exchange message behind the sender's KEXINIT, which needs the other side's (RFC 4253 section 7)",
+};
+const FORWARDED: Kind = Kind {
+    name: "ssh.forwarded",
+    decibans: 16,
+    says: "by sizes: the first channel opened is no session, its opening was confirmed, and data went both ways in it: a forwarded \
+           connection (RFC 4254 section 7). In recordings 52 of 55 of OpenSSH 9.2 with seven ciphers (-D, -L, -R and -W without a \
+           command), 0 of 117 sessions of shell, commands, files and git; with compression it does not show",
+};
+const FORWARDED_BESIDE: Kind = Kind {
+    name: "ssh.forwarded_beside_session",
+    decibans: 13,
+    says: "by sizes: beside a session, two channels were opened, confirmed, asked, answered and closed as forwarded connections are \
+           (RFC 4254 section 7). In recordings 14 of 18 shells with -D or -L in use, 0 of 117 sessions; ciphers in CTR mode with \
+           encrypt-and-MAC do not show it",
 };
 
 /// What is known of the connection.
@@ -53,6 +69,20 @@ pub struct State {
     sides: [Half; 2],
     /// Direction of the client, once something said it.
     client: Option<Dir>,
+    channels: Reading,
+    /// The label rests on one side's offers.
+    by_offers: bool,
+}
+
+/// Whether the sizes of encrypted packets are read.
+#[derive(Debug, Default)]
+enum Reading {
+    /// Not yet encrypted in both directions.
+    #[default]
+    Before,
+    Open(Box<Channels>),
+    /// They tell nothing, or nothing more.
+    Over,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +92,12 @@ struct Half {
     greeting: usize,
     banner: Option<Banner>,
     offers: Option<Box<Offers>>,
+}
+
+impl Half {
+    fn is_silent(&self) -> bool {
+        self.banner.is_none() && self.offers.is_none()
+    }
 }
 
 /// Where the reading of one direction is.
@@ -76,63 +112,6 @@ enum Phase {
     Encrypted,
 }
 
-#[derive(Debug)]
-struct Banner {
-    protocol: Box<str>,
-    software: Box<str>,
-}
-
-impl Banner {
-    /// Reads an identification string, without its line's end.
-    fn parse(line: &[u8]) -> Option<Self> {
-        let rest = line.strip_prefix(b"SSH-")?;
-        let dash = rest.iter().position(|b| *b == b'-')?;
-        let (protocol, software) = rest.split_at_checked(dash)?;
-        let version = protocol.len() <= 4 && protocol.iter().all(|b| b.is_ascii_digit() || *b == b'.');
-        let software = software.strip_prefix(b"-")?;
-        (version && !protocol.is_empty() && line.len() <= LINE_MAX).then(|| Self {
-            protocol: protocol.escape_ascii().to_string().into(),
-            software: software.escape_ascii().to_string().into(),
-        })
-    }
-
-    /// Whether the packets behind it are those of version 2 (RFC 4253 section 5.1).
-    fn speaks_v2(&self) -> bool {
-        matches!(&*self.protocol, "2.0" | "1.99")
-    }
-}
-
-/// HASSH of a KEXINIT's sender, as either role, and what it says of the role.
-#[derive(Debug)]
-struct Offers {
-    as_client: Hassh,
-    as_server: Hassh,
-    is_client: Option<bool>,
-}
-
-impl Offers {
-    /// Reads a KEXINIT's payload behind its number (RFC 4253 section 7.1).
-    fn parse(payload: &[u8]) -> Result<Self, Short> {
-        let mut r = Reader::new(payload);
-        r.skip(16)?; // cookie
-        let kex = names(&mut r)?;
-        names(&mut r)?; // host keys
-        let (encryption_up, encryption_down) = (names(&mut r)?, names(&mut r)?);
-        let (mac_up, mac_down) = (names(&mut r)?, names(&mut r)?);
-        let (compression_up, compression_down) = (names(&mut r)?, names(&mut r)?);
-        let has = |marks: &[&str]| kex.split(',').any(|method| marks.contains(&method));
-        Ok(Self {
-            as_client: hassh::of(&kex, &encryption_up, &mac_up, &compression_up),
-            as_server: hassh::of(&kex, &encryption_down, &mac_down, &compression_down),
-            is_client: match (has(&CLIENT_MARKS), has(&SERVER_MARKS)) {
-                (true, false) => Some(true),
-                (false, true) => Some(false),
-                _ => None,
-            },
-        })
-    }
-}
-
 impl Analyzer for State {
     const META: Meta = Meta {
         name: "ssh",
@@ -141,14 +120,17 @@ impl Analyzer for State {
         app_proto: "ssh",
         transports: &[Transport::Tcp],
         ports: &[22, 2222],
-        first: FirstBytes::of(b"S"),
-        budget: 16_384,
+        first: FirstBytes::of(b"S\0"),
+        budget: BUDGET,
         carrier: false,
-        reference: "RFC 4253, RFC 4250",
-        evidence: &[BANNER, BANNERS, KEY_EXCHANGE],
+        reference: "RFC 4253, RFC 4250, RFC 4254",
+        evidence: &[BANNER, BANNERS, OFFERS, KEY_EXCHANGE, FORWARDED, FORWARDED_BESIDE],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
+        if p.data.first() == Some(&0) {
+            return begins_with_kexinit(p.data);
+        }
         let magic = b"SSH-";
         if !magic.starts_with(p.data.get(..4).unwrap_or(p.data)) {
             return Verdict::No;
@@ -165,8 +147,13 @@ impl Analyzer for State {
 
     fn on_data(&mut self, seg: &Segment<'_>, out: &mut Out) -> Next {
         let mut r = Reader::new(seg.data);
-        if seg.gap && self.half(seg.dir).phase == Phase::Packets {
-            self.half(seg.dir).phase = Phase::Encrypted;
+        if seg.gap {
+            self.channels = Reading::Over; // sizes in sequence are all there is
+            let one_offered = self.sides.iter().any(|half| half.offers.is_some());
+            let half = self.half(seg.dir);
+            if half.phase == Phase::Packets || half.phase == Phase::Banner && one_offered {
+                half.phase = Phase::Encrypted;
+            }
         }
         loop {
             let consumed = r.taken();
@@ -174,21 +161,22 @@ impl Analyzer for State {
                 Phase::Banner => self.line(&mut r, seg.dir, out),
                 Phase::Packets => self.packet(&mut r, seg.dir, out),
                 Phase::Encrypted => {
+                    self.encrypted(r.rest().len(), seg.dir, out);
                     let _ = r.take(r.rest().len()); // all there is
                     Step::Wait
                 }
             };
             match step {
                 Step::On => {}
-                Step::Wait if self.sides.iter().all(|half| half.phase == Phase::Encrypted) => {
+                Step::Wait if self.is_over() => return Next::Done,
+                Step::Wait => return Next::Continue { consumed: r.taken().max(consumed) },
+                Step::Foreign if self.sides.iter().all(Half::is_silent) => return Next::NotMine,
+                Step::Foreign => {
+                    if self.by_offers && seg.dir != self.offering() {
+                        (out.label, out.controlled) = (None, None); // whoever answered speaks something else
+                    }
                     return Next::Done;
                 }
-                Step::Wait => return Next::Continue { consumed: r.taken().max(consumed) },
-                Step::Foreign if self.sides.iter().all(|half| half.banner.is_none()) => return Next::NotMine,
-                Step::Foreign => return Next::Done,
-            }
-            if self.is_complete() {
-                return Next::Done;
             }
         }
     }
@@ -212,12 +200,68 @@ impl State {
         }
     }
 
-    /// Whether all that is in clear and of use was seen.
-    fn is_complete(&self) -> bool {
-        self.client.is_some() && self.sides.iter().all(|half| half.banner.is_some() && half.offers.is_some())
+    /// Direction of the side that made the only offers.
+    fn offering(&self) -> Dir {
+        let [to_server, _] = &self.sides;
+        if to_server.offers.is_some() { Dir::ToServer } else { Dir::ToClient }
+    }
+
+    /// Whether nothing more of use can come.
+    fn is_over(&self) -> bool {
+        match self.channels {
+            Reading::Over => {
+                let told = |half: &Half| half.banner.is_some() && half.offers.is_some();
+                let encrypted = |half: &Half| half.phase == Phase::Encrypted;
+                let alone = self.sides.iter().any(|half| half.banner.is_none());
+                self.sides.iter().all(encrypted)
+                    || self.client.is_some() && self.sides.iter().all(told)
+                    || alone && self.sides.iter().any(encrypted)
+            }
+            Reading::Before | Reading::Open(_) => false,
+        }
+    }
+
+    /// A piece of payload behind NEWKEYS.
+    fn encrypted(&mut self, size: usize, dir: Dir, out: &mut Out) {
+        if size == 0 {
+            return;
+        }
+        if self.half(dir.reverse()).banner.is_none() {
+            self.channels = Reading::Over; // the other direction is not in the capture
+        }
+        if self.sides.iter().any(|half| half.phase != Phase::Encrypted) {
+            return;
+        }
+        if matches!(self.channels, Reading::Before) {
+            self.channels = self
+                .packing()
+                .map_or(Reading::Over, |(up, down)| Reading::Open(Channels::new(up, down).into()));
+        }
+        let Reading::Open(channels) = &mut self.channels else { return };
+        let from = if self.client == Some(dir) { Sender::Client } else { Sender::Server };
+        let Some(found) = channels.piece(from, size, out.packet) else { return };
+        out.evidence(if found.beside_session { &FORWARDED_BESIDE } else { &FORWARDED }, say(&found));
+        out.is("ssh_tunnel");
+        (out.basis, out.controlled) = (Basis::Behaviour, None);
+        self.channels = Reading::Over;
+    }
+
+    /// How both directions pack their messages, the client's first.
+    fn packing(&self) -> Option<(Packing, Packing)> {
+        let client = self.client?;
+        let offers = |dir: Dir| self.sides.get(dir.index())?.offers.as_ref();
+        let (client, server) = (offers(client)?, offers(client.reverse())?);
+        let agreed = |client: &Hassh, server: &Hassh| {
+            Packing::agreed(&Lists::of_hassh(&client.string)?, &Lists::of_hassh(&server.string)?)
+        };
+        Some((agreed(&client.as_client, &server.as_client)?, agreed(&client.as_server, &server.as_server)?))
     }
 
     fn line(&mut self, r: &mut Reader<'_>, dir: Dir, out: &mut Out) -> Step {
+        if begins_with_kexinit(r.rest()) == Verdict::Yes {
+            self.half(dir).phase = Phase::Packets; // the string before it is lost
+            return Step::On;
+        }
         let Some(end) = r.rest().iter().position(|b| *b == b'\n') else {
             return if r.rest().len() > GREETING_MAX { Step::Foreign } else { Step::Wait };
         };
@@ -250,7 +294,8 @@ impl State {
         };
         let (length, padding) = (usize::try_from(length).unwrap_or(usize::MAX), usize::from(padding));
         let payload = length.checked_sub(padding).and_then(|n| n.checked_sub(1)).filter(|n| *n > 0);
-        let Some(payload) = payload.filter(|_| (PACKET_MIN..=PACKET_MAX).contains(&length)) else {
+        let Some(payload) = payload.filter(|_| (wire::PACKET_MIN..=wire::PACKET_MAX).contains(&length))
+        else {
             return Step::Foreign;
         };
         let Ok(body) = r.take(length.saturating_sub(1)) else {
@@ -264,6 +309,10 @@ impl State {
         match number {
             message::KEXINIT => match Offers::parse(payload) {
                 Ok(offers) => {
+                    let silent = self.half(dir.reverse());
+                    if offers.well_formed && silent.banner.is_none() && silent.offers.is_none() {
+                        self.offers_alone(dir, out);
+                    }
                     if let Some(client) = offers.is_client {
                         self.client_is(if client { dir } else { dir.reverse() }, out);
                     }
@@ -282,10 +331,23 @@ impl State {
                 self.tell(out);
             }
             message::NEWKEYS => self.half(dir).phase = Phase::Encrypted,
-            message::DISCONNECT..=message::DEBUG | message::KEX_FIRST..=KEX_RESERVED_LAST => {}
+            message::DISCONNECT..=message::DEBUG | message::KEX_FIRST..=message::KEX_RESERVED_LAST => {}
             _ => return Step::Foreign,
         }
         Step::On
+    }
+
+    /// One side's offer, the other not seen: programs make it once they know the other's version.
+    fn offers_alone(&mut self, dir: Dir, out: &mut Out) {
+        if out.label.is_none() {
+            let half = self.half(dir);
+            if half.banner.is_none() {
+                out.basis = Basis::Midstream;
+            }
+            out.evidence(&OFFERS, "");
+            self.by_offers = true;
+            self.is_ssh(out);
+        }
     }
 
     fn client_is(&mut self, dir: Dir, out: &mut Out) {
@@ -321,13 +383,22 @@ impl State {
     }
 }
 
-/// Last number that belongs to key exchange methods (RFC 4250 section 4.1.1).
-const KEX_RESERVED_LAST: u8 = 49;
-
-/// A name-list (RFC 4251 section 5) as text.
-fn names(r: &mut Reader<'_>) -> Result<String, Short> {
-    let length = usize::try_from(r.u32()?).map_err(|_| Short)?;
-    Ok(r.take(length)?.escape_ascii().to_string())
+/// What was seen of a forwarded connection, for a person with the capture.
+fn say(found: &Forwarded) -> String {
+    let (opener, other) = match found.by {
+        Sender::Client => ("client", "server"),
+        Sender::Server => ("server", "client"),
+    };
+    format!(
+        "channel opened by the {opener} in packet {} ({} B), confirmed by the {other} in packet {} ({} B), then {} B from the client and \
+         {} B from the server",
+        found.opening.packet,
+        found.opening.size,
+        found.confirmation.packet,
+        found.confirmation.size,
+        found.up,
+        found.down
+    )
 }
 
 #[cfg(test)]
@@ -348,130 +419,16 @@ pub(crate) const FIXTURES: &[crate::fixture::Fixture] = &[
         transport: Transport::Tcp,
         payloads: &[(Dir::ToClient, b"SSH-2.0-x\r\n"), (Dir::ToServer, b"SSH-1.99-y\n")],
     },
+    crate::fixture::Fixture {
+        name: "from the client's offers on",
+        transport: Transport::Tcp,
+        payloads: &[
+            (Dir::ToServer, &tests::CLIENT_KEXINIT),
+            (Dir::ToServer, &tests::packet::<40>(&[30, 1, 2, 3])),
+        ],
+    },
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Side;
-    use crate::fixture::{Fixture, Outcome, drive};
-
-    /// A packet of `N` bytes around `payload`.
-    pub(super) const fn packet<const N: usize>(payload: &[u8]) -> [u8; N] {
-        let mut bytes = [0; N];
-        let length = (N - 4) as u32;
-        let padding = N - 5 - payload.len();
-        assert!(padding >= 4 && padding < 256);
-        let head = length.to_be_bytes();
-        let mut i = 0;
-        while i < 4 {
-            bytes[i] = head[i];
-            i += 1;
-        }
-        bytes[4] = padding as u8;
-        let mut i = 0;
-        while i < payload.len() {
-            bytes[5 + i] = payload[i];
-            i += 1;
-        }
-        bytes
-    }
-
-    const CLIENT_OFFERS: &[u8] = b"\x14cookiecookiecook\0\0\0\x10kex-a,ext-info-c\0\0\0\x02hk\
-        \0\0\0\x04e-cs\0\0\0\x04e-sc\0\0\0\x04m-cs\0\0\0\x04m-sc\0\0\0\x04c-cs\0\0\0\x04c-sc\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    const SERVER_OFFERS: &[u8] = b"\x14cookiecookiecook\0\0\0\x05kex-b\0\0\0\x02hk\
-        \0\0\0\x04E-cs\0\0\0\x04E-sc\0\0\0\x04M-cs\0\0\0\x04M-sc\0\0\0\x04C-cs\0\0\0\x04C-sc\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    pub(super) const CLIENT_KEXINIT: [u8; 128] = packet(CLIENT_OFFERS);
-    pub(super) const SERVER_KEXINIT: [u8; 120] = packet(SERVER_OFFERS);
-
-    fn conversation(payloads: &[(Dir, &[u8])], piece: usize) -> Outcome {
-        drive::<State>(&Fixture { name: "", transport: Transport::Tcp, payloads }, piece)
-    }
-
-    #[test]
-    fn versions_and_hassh_of_both_sides_are_read_however_they_are_cut() {
-        for piece in [1, 50, usize::MAX] {
-            let got = drive::<State>(&FIXTURES[0], piece);
-            assert_eq!(got.out.label, Some("ssh"));
-            assert_eq!((got.out.client, got.out.controlled), (Some(Side::Src), Some(Side::Dest)));
-            let ssh = got.out.facts.ssh.unwrap();
-            let (client, server) = (ssh.client.unwrap(), ssh.server.unwrap());
-            assert_eq!(&*client.software_version, "OpenSSH_9.6p1 Ubuntu-3");
-            assert_eq!(&*client.hassh.unwrap().string, "kex-a,ext-info-c;e-cs;m-cs;c-cs");
-            assert_eq!((&*server.proto_version, &*server.software_version), ("2.0", "dropbear_2022.83"));
-            assert_eq!(&*server.hassh.unwrap().string, "kex-b;E-sc;M-sc;C-sc");
-        }
-    }
-
-    #[test]
-    fn a_server_banner_alone_is_evidence_and_no_label() {
-        let got = conversation(&[(Dir::ToClient, b"SSH-2.0-OpenSSH_9.2\r\n")], usize::MAX);
-        assert!(got.mine);
-        assert_eq!((got.out.label, got.out.controlled), (None, None));
-        assert_eq!(got.out.evidence.len(), 1);
-    }
-
-    #[test]
-    fn both_banners_are_ssh_and_leave_the_client_to_the_opener() {
-        let got = drive::<State>(&FIXTURES[1], 3);
-        assert_eq!((got.out.label, got.out.controlled), (Some("ssh"), Some(Side::Dest)));
-        assert_eq!(got.out.client, None);
-    }
-
-    #[test]
-    fn the_client_is_known_by_its_messages_where_the_opener_was_taken_wrongly() {
-        let reversed: Vec<_> = FIXTURES[0].payloads.iter().map(|(dir, b)| (dir.reverse(), *b)).collect();
-        let got = conversation(&reversed, usize::MAX);
-        assert_eq!((got.out.client, got.out.controlled), (Some(Side::Dest), Some(Side::Src)));
-        assert_eq!(&*got.out.facts.ssh.unwrap().server.unwrap().software_version, "dropbear_2022.83");
-        // Without marks in the offers, by the number of a key exchange message.
-        let reply = packet::<40>(&[31, 1, 2, 3]);
-        let got = conversation(
-            &[(Dir::ToServer, b"SSH-2.0-a\r\n"), (Dir::ToServer, &SERVER_KEXINIT), (Dir::ToServer, &reply)],
-            usize::MAX,
-        );
-        assert_eq!((got.out.label, got.out.client), (Some("ssh"), Some(Side::Dest)));
-        assert_eq!(got.out.controlled, Some(Side::Src));
-    }
-
-    #[test]
-    fn one_direction_without_key_exchange_is_no_label() {
-        let got =
-            conversation(&[(Dir::ToClient, b"SSH-2.0-a\r\n"), (Dir::ToClient, &SERVER_KEXINIT)], usize::MAX);
-        assert_eq!(got.out.label, None);
-        assert!(got.out.facts.ssh.unwrap().server.unwrap().hassh.is_some());
-    }
-
-    #[test]
-    fn a_greeting_before_the_servers_banner_is_passed_over() {
-        let got = conversation(
-            &[
-                (Dir::ToServer, b"SSH-2.0-a\r\n"),
-                (Dir::ToClient, b"Authorised use only.\r\n\r\nSSH-2.0-b\r\n"),
-            ],
-            4,
-        );
-        assert_eq!(got.out.label, Some("ssh"));
-    }
-
-    #[test]
-    fn version_1_is_ssh_by_its_banners() {
-        let got = conversation(
-            &[
-                (Dir::ToClient, b"SSH-1.5-1.2.27\n"),
-                (Dir::ToServer, b"SSH-1.5-1.2.27\n"),
-                (Dir::ToClient, &[0, 0, 1, 7, 0, 0, 0, 0, 0, 2]),
-            ],
-            usize::MAX,
-        );
-        assert_eq!(got.out.label, Some("ssh"));
-        assert!(got.mine);
-    }
-
-    #[test]
-    fn other_lines_are_not_taken() {
-        for data in [&b"SSL-2.0-x\r\n"[..], b"SSH-x.y\r\n", b"SSH2.0", b"SIP/2.0 200 OK\r\n"] {
-            assert!(!conversation(&[(Dir::ToServer, data)], usize::MAX).mine, "{}", data.escape_ascii());
-        }
-    }
-}
+#[path = "ssh/tests.rs"]
+mod tests;

@@ -1,7 +1,8 @@
 //! WireGuard (UDP).
 //!
 //! In: datagrams. Out: the label `wireguard` from its four messages: an answer that names the sender index of the question, data that
-//! goes to the index an answer gave, or the data plane alone, by its counter and its sizes.
+//! goes to the index an answer gave, or the data plane alone, by its counter and its sizes. Where only one side is seen, also from
+//! initiations that repeat as WireGuard's do.
 //!
 //! Services that put something into the reserved bytes or lengthen the handshake are found by the same indices. Variants that change
 //! the message types (AmneziaWG) are not.
@@ -15,6 +16,8 @@ use crate::{
 mod message {
     pub(super) const INITIATION: u8 = 1;
     pub(super) const INITIATION_LEN: usize = 148;
+    /// MAC over a cookie at the end, zero without one.
+    pub(super) const COOKIE_MAC: usize = 16;
     pub(super) const RESPONSE: u8 = 2;
     pub(super) const RESPONSE_LEN: usize = 92;
     pub(super) const COOKIE: u8 = 3;
@@ -39,6 +42,9 @@ const DATA_GIVE_UP: u8 = 16;
 const STRANGERS_MAX: u8 = 16;
 /// WireGuard rejects counters near 2^64 (REJECT_AFTER_MESSAGES); a session in the wild never comes near 2^48.
 const COUNTER_MAX: u64 = 1 << 48;
+/// Initiations behind the first, at REKEY_TIMEOUT (5 s) and a jitter of up to a third of a second, with some delay allowed.
+const RETRIES: u8 = 2;
+const RETRY_NS: std::ops::RangeInclusive<i64> = 4_900_000_000..=5_900_000_000;
 /// Packets that a capture may miss between two.
 const STEP_MAX: u64 = 1024;
 
@@ -46,6 +52,12 @@ const INITIATION: Kind = Kind {
     name: "wireguard.initiation",
     decibans: 26,
     says: "148-byte handshake initiation, type 1, reserved bytes zero (WireGuard paper 5.4.2)",
+};
+const INITIATIONS: Kind = Kind {
+    name: "wireguard.initiations",
+    decibans: 6,
+    says: "initiations at WireGuard's interval, each with its own index and key and without a cookie (WireGuard paper 5.4.2, 6.1); \
+           the other side is not seen",
 };
 const RESPONSE: Kind = Kind {
     name: "wireguard.response",
@@ -73,9 +85,39 @@ const DATA: Kind = Kind {
 struct Side {
     /// Sender index of its last initiation.
     initiation: Option<u32>,
+    retries: Retries,
     /// Sender and receiver index of its last response.
     response: Option<(u32, u32)>,
     data: Option<Run>,
+}
+
+/// Initiations of one side that the other side did not answer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Retries {
+    /// Time, index and how the ephemeral key begins, of the last.
+    last: Option<(i64, u32, [u8; 8])>,
+    /// How many came at the right interval.
+    timed: u8,
+}
+
+impl Retries {
+    /// Takes an initiation in; whether enough came.
+    fn push(&mut self, ts_ns: i64, data: &[u8]) -> bool {
+        let mut r = Reader::new(data);
+        let fields = (|| {
+            r.skip(4)?;
+            let fields = (ts_ns, r.u32_le()?, r.array::<8>()?);
+            r.skip(message::INITIATION_LEN.saturating_sub(message::COOKIE_MAC.saturating_add(16)))?;
+            Ok::<_, Short>((fields, r.take(message::COOKIE_MAC)?.iter().all(|b| *b == 0)))
+        })();
+        let Ok((now, true)) = fields else { return false };
+        let timed = self.last.is_some_and(|(then, index, key)| {
+            RETRY_NS.contains(&ts_ns.saturating_sub(then)) && index != now.1 && !are_alike(key, now.2)
+        });
+        self.timed = if timed { self.timed.saturating_add(1) } else { 0 };
+        self.last = Some(now);
+        self.timed >= RETRIES
+    }
 }
 
 /// Data packets in a row.
@@ -95,6 +137,8 @@ struct Run {
 #[derive(Debug, Default)]
 pub struct State {
     sides: [Side; 2],
+    /// Whether a side has said anything, by direction.
+    heard: [bool; 2],
     said_initiation: bool,
     said_cookie: bool,
     strangers: u8,
@@ -258,7 +302,7 @@ impl Analyzer for State {
         budget: 65_536,
         carrier: false,
         reference: "Donenfeld, WireGuard: Next Generation Kernel Network Tunnel, NDSS 2017, section 5.4",
-        evidence: &[INITIATION, RESPONSE, SESSION, COOKIE, DATA],
+        evidence: &[INITIATION, INITIATIONS, RESPONSE, SESSION, COOKIE, DATA],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
@@ -288,6 +332,13 @@ impl Analyzer for State {
 
     fn on_data(&mut self, seg: &Segment<'_>, out: &mut Out) -> Next {
         let go_on = Next::Continue { consumed: seg.data.len() };
+        if let Some(heard) = self.heard.get_mut(seg.dir.index()) {
+            *heard = true;
+        }
+        let alone = !self.heard.iter().all(|heard| *heard);
+        if !alone {
+            out.label = None; // of initiations alone; what is said now decides
+        }
         let Ok(Some((mark, message))) = Message::parse(seg.data, seg.wire_len) else {
             self.strangers = self.strangers.saturating_add(1);
             return if self.strangers > STRANGERS_MAX { Next::NotMine } else { go_on };
@@ -296,11 +347,17 @@ impl Analyzer for State {
         match message {
             Message::Initiation { sender } => {
                 here.initiation = Some(sender);
-                // One unanswered initiation is an attempt, not a session: evidence, no label.
-                if !self.said_initiation && mark == Mark::NONE && message.has_own_size(seg.wire_len) {
+                let plain = mark == Mark::NONE && message.has_own_size(seg.wire_len);
+                let retried = plain && alone && here.retries.push(seg.ts_ns, seg.data);
+                // One initiation is an attempt, not a session: evidence, no label.
+                if plain && !self.said_initiation {
                     self.said_initiation = true;
                     out.client.get_or_insert(seg.dir.sender());
                     out.evidence(&INITIATION, format!("sender index {sender:#010x}"));
+                }
+                if retried && out.label.is_none() {
+                    out.evidence(&INITIATIONS, format!("{} in a row", RETRIES.saturating_add(1)));
+                    out.is("wireguard");
                 }
                 go_on
             }

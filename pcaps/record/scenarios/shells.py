@@ -77,3 +77,45 @@ def ssh_tunnel_socks(scene):
     pc.stop(client)
     scene.expect_flow("ssh", "ssh_tunnel", server=server.address, port=22, inner="https of a person browsing")
     scene.expect_silence("remote_control", "relay", "laptop_farm")
+
+
+@scenario("ssh_forwards", SSH_PACKAGES + ["curl", "nginx-light"])
+def ssh_forwards(scene):
+    """Three ssh connections to a rented server carry others: -J to the server itself and a command there, -R from the server to a
+    web server at home, and a shell with -L to a web server behind. A fourth runs a command and forwards nothing. Captured at home."""
+    home, server, account = home_and_server(scene)
+    pc, rng = home["pc"], scene.rng("forwards")
+    carrying = shell.SshServer(scene, server, account, port=2222)
+    plain = shell.SshServer(scene, server, account, port=22)
+    for node in (pc, server):
+        pages = scene.directory / f"pages-{node.name}"
+        web.write_pages(pages, rng, 9_000)
+        program = f"exec python3 -m http.server 8000 --bind 127.0.0.1 --directory {pages}"
+        node.wait_port(8000, node.spawn(program, "pages"))
+    scene.record_lan(home)
+    pc.run(plain.command(pc) + ["ls -l src; cat notes.txt"])
+    time.sleep(rng.uniform(1, 3))
+    # -J is this ProxyCommand; spelled out because the options must reach both.
+    jump = " ".join(carrying.command(pc, "-W", "127.0.0.1:2222"))
+    pc.run(carrying.command(pc, "-o", f"ProxyCommand={jump}", host="127.0.0.1") + ["ls -l logs"])
+    time.sleep(rng.uniform(1, 3))
+    back = pc.spawn(carrying.command(pc, "-N", "-R", "127.0.0.1:9000:127.0.0.1:8000"), "back")
+    server.wait_port(9000, back)
+    fetch_pages(server, 9000, rng)
+    pc.stop(back)
+    time.sleep(rng.uniform(1, 3))
+    terminal = shell.Terminal(scene, pc, carrying.command(pc, "-L", "127.0.0.1:9001:127.0.0.1:8000"), "shell")
+    terminal.wait_prompt()
+    terminal.play(scene.person("user").type_only(12, people.shell_lines(scene.rng("lines"), 10)), "user")
+    fetch_pages(pc, 9001, rng)
+    terminal.close()
+    scene.expect_flow("ssh", "ssh", server=server.address, port=22, controlled="server")
+    scene.expect_flow("ssh", "ssh_tunnel", server=server.address, port=2222, note="-W, -R, a shell with -L in this order")
+    scene.expect_silence("remote_control", "relay", "laptop_farm")
+
+
+def fetch_pages(node, port, rng):
+    """A few pages through a forwarded port, each over its own connection."""
+    for _ in range(5):
+        node.run(f"curl -sS -o /dev/null http://127.0.0.1:{port}/p{rng.randrange(web.PAGES)}.html")
+        time.sleep(rng.uniform(0.3, 1.5))

@@ -451,7 +451,7 @@ impl Core {
                 transport: transport_of(p.proto),
                 ports: [key.a().1, key.b().1],
                 from_start: hot.has(flag::FROM_START),
-                first_seq: [birth.isn_known.then_some(birth.isn), hot.has(flag::SYN_ACK).then_some(hot.cold)],
+                first_seq: [birth.isn_known.then_some(birth.isn), called_seq(&hot, side, p)],
             };
             let slot = self.inspector.begin(unit.shard, begin);
             self.counters.inspected += 1;
@@ -596,6 +596,22 @@ impl Core {
         report.ended.sort_unstable_by_key(|e| (e.flow.birth.input, e.flow.birth.number, e.flow.birth.layer));
         report
     }
+}
+
+/// Sequence number of the called side's first payload byte. Of several SYN-ACKs (middleboxes that answer, too) the opener has taken
+/// the one that it acknowledges.
+fn called_seq(hot: &Hot, side: usize, p: &Packet) -> Option<u32> {
+    if !hot.has(flag::SYN_ACK) {
+        return None;
+    }
+    let opener = hot.opener();
+    let called_has_sent = hot.has(flag::DATA_A << (1 - opener));
+    if side == opener && p.tcp_flags & tcp::ACK != 0 && !called_has_sent {
+        // What it acknowledges beyond the SYN-ACK was sent and has not been captured (yet).
+        let beyond = p.ack.wrapping_sub(hot.cold);
+        return Some(if beyond <= u32::from(u16::MAX) { hot.cold } else { p.ack });
+    }
+    Some(hot.cold)
 }
 
 const fn transport_of(number: u8) -> Transport {

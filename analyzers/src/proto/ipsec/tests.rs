@@ -84,6 +84,46 @@ fn an_offer_that_nobody_answers_is_evidence_and_no_label() {
     assert_eq!(kinds(&[(UP, MAIN)]), (None, vec!["ipsec.offer"]));
 }
 
+/// IKE_SA_INIT with a security association, a key exchange and a nonce, their contents cut short.
+const WHOLE_INIT: &[u8] = b"IIIIIIII\0\0\0\0\0\0\0\0\x21\x20\x22\x08\0\0\0\0\0\0\0\x48\
+    \x22\0\0\x0cPPPPPPPP\x28\0\0\x0cKKKKKKKK\0\0\0\x14NNNNNNNNNNNNNNNN";
+/// Main mode, with its security association's domain and situation.
+const WHOLE_MAIN: &[u8] =
+    b"IIIIIIII\0\0\0\0\0\0\0\0\x01\x10\x02\0\0\0\0\0\0\0\0\x34\x0d\0\0\x10\0\0\0\x01\0\0\0\x01PPPP\0\0\0\x08VVVV";
+
+#[test]
+fn a_whole_opening_is_ipsec_while_the_other_side_is_not_seen_and_not_once_it_refused() {
+    assert_eq!(kinds(&[(UP, WHOLE_INIT)]), (Some("ipsec"), vec!["ipsec.offer"]));
+    assert_eq!(kinds(&[(UP, WHOLE_MAIN), (UP, WHOLE_MAIN)]), (Some("ipsec"), vec!["ipsec.offer"]));
+    let refused = (None, vec!["ipsec.offer", "ipsec.refused"]);
+    assert_eq!(kinds(&[(UP, WHOLE_INIT), (DOWN, NO_PROPOSAL)]), refused);
+    assert_eq!(kinds(&[(UP, WHOLE_INIT), (DOWN, NO_PROPOSAL), (UP, WHOLE_INIT)]), refused);
+}
+
+#[test]
+fn an_opening_that_lacks_a_payload_or_its_domain_is_no_label() {
+    let mut cases = [WHOLE_INIT.to_vec(), WHOLE_INIT.to_vec(), WHOLE_MAIN.to_vec(), WHOLE_MAIN.to_vec()];
+    cases[0][28] = 0x29; // a notify in place of the key exchange
+    cases[1][19] = 0x20; // an answer
+    cases[2][35] = 2; // another domain
+    cases[3][23] = 1; // a message id
+    for case in cases {
+        assert_eq!(kinds(&[(UP, &case)]), (None, vec!["ipsec.offer"]));
+    }
+}
+
+#[test]
+fn a_header_without_its_length_is_believed_of_a_whole_opening_only() {
+    let without_length = |message: &[u8]| {
+        let mut message = message.to_vec();
+        message[24..28].fill(0);
+        message
+    };
+    assert_eq!(kinds(&[(UP, &without_length(WHOLE_MAIN))]).0, Some("ipsec"));
+    assert_eq!(kinds(&[(UP, &without_length(MAIN))]), (None, vec![]));
+    assert_eq!(kinds(&[(UP, &without_length(AUTH))]), (None, vec![]));
+}
+
 #[test]
 fn a_refusal_is_evidence_and_a_cookie_is_neither() {
     assert_eq!(kinds(&[(UP, INIT), (DOWN, NO_PROPOSAL)]), (None, vec!["ipsec.offer", "ipsec.refused"]));
@@ -104,6 +144,43 @@ fn payloads_that_do_not_add_up_are_not_ike() {
 }
 
 /// Asks as on the usual port, then feeds packets both ways.
+#[test]
+fn a_header_that_fits_is_enough_on_ikes_port_whatever_is_behind_it() {
+    // IKE_AUTH, zero SPIs, an identification payload that ends before the message does.
+    let mut message = vec![0; 16];
+    message.extend(b"\x23\x20\x23\x08\0\0\0\x01\0\0\0\x2C\0\0\0\x09\x01\0\0\0\xDE\xAD\xBE\xEF\xDE\xAD\xBE\xEF");
+    let probe = |message: &[u8], port_hint| {
+        State::probe(&Probe {
+            dir: UP,
+            transport: Transport::Udp,
+            data: message,
+            wire_len: message.len(),
+            other: &[],
+            from_start: true,
+            port_hint,
+        })
+    };
+    assert_eq!(probe(&message, true), Verdict::Yes);
+    assert_eq!(probe(&message, false), Verdict::No);
+    let mut out = Out::default();
+    let seg = Segment {
+        dir: UP,
+        transport: Transport::Udp,
+        data: &message,
+        wire_len: message.len(),
+        gap: false,
+        ts_ns: 0,
+    };
+    State::default().on_data(&seg, &mut out);
+    assert_eq!((out.label, out.evidence.len()), (Some("ipsec"), 1));
+    // Any one field that does not fit, and it is noise: version, exchange, flags, length, payload.
+    for (at, byte) in [(17, 0x30), (18, 7), (19, 0x48), (27, 0x2D), (16, 0)] {
+        let mut noise = message.clone();
+        noise[at] = byte;
+        assert_eq!(probe(&noise, true), Verdict::No, "byte {at}");
+    }
+}
+
 fn on_port_4500(packets: &[[u8; 32]]) -> Option<&'static str> {
     let probe = Probe {
         dir: UP,
@@ -145,6 +222,8 @@ fn a_truncated_header_is_not_ipsec_and_not_a_panic() {
     for n in 0..INIT.len() {
         assert_eq!(kinds(&[(UP, &INIT[..n])]).0, None);
     }
+    let no_length = Fixture { payloads: &[(UP, &b"\x3a\0\0\0\0\0\0\0\x80\0\xfa\xe6"[..])], ..AH_PACKET };
+    assert_eq!(drive::<State>(&no_length, usize::MAX).out.label, Some("ipsec"));
     let short = Fixture { payloads: &[(UP, &b"\x06\x09\0\0\xc1\x02\x03\x04\0\0\0\x07"[..])], ..AH_PACKET };
     assert!(!drive::<State>(&short, usize::MAX).mine);
 }

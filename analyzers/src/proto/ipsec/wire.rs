@@ -22,6 +22,8 @@ mod exchange {
     pub(super) const SA_INIT: u8 = 34;
     pub(super) const V1: [u8; 8] = [1, 2, 3, 4, 5, 6, 32, 33];
     pub(super) const V1_INFORMATIONAL: u8 = 5;
+    /// Main mode ("identity protection") and aggressive mode.
+    pub(super) const V1_FIRST: [u8; 2] = [2, 4];
 }
 
 /// Payload types.
@@ -29,6 +31,10 @@ mod payload {
     /// Also those not assigned yet and private ones, which a receiver skips.
     pub(super) const V2: std::ops::RangeInclusive<u8> = 33..=255;
     pub(super) const ASSIGNED_LAST: u8 = 55;
+    /// Security association, key exchange and nonce (RFC 7296 section 1.2).
+    pub(super) const V2_OPENING: [u8; 3] = [33, 34, 40];
+    /// Security association (RFC 2408 section 3.1); first in main and aggressive mode (RFC 2409 section 5).
+    pub(super) const V1_SA: u8 = 1;
     pub(super) const V2_NOTIFY: u8 = 41;
     /// Encrypted, and encrypted fragment: the last in the clear.
     pub(super) const ENCRYPTED: [u8; 2] = [46, 53];
@@ -37,6 +43,9 @@ mod payload {
     /// Private ones, among them NAT traversal's before it had its own.
     pub(super) const V1_PRIVATE: u8 = 128;
 }
+
+/// Domain of interpretation IPSEC, situation "identity only" (RFC 2407 sections 4.1 and 4.2.1): how all security associations begin.
+const IPSEC_SITUATION: [u8; 8] = [0, 0, 0, 1, 0, 0, 0, 1];
 
 /// Notify message types up to this are errors (RFC 7296 section 3.10.1); 5 to 17 of them can answer a first message.
 const ERROR_MAX: u16 = 16_383;
@@ -54,6 +63,8 @@ pub(super) struct Ike {
     pub(super) from_initiator: Option<bool>,
     /// The only payload is this error.
     pub(super) only_error: Option<u16>,
+    /// A session's first message with all that belongs into it, to the last byte.
+    pub(super) opening: bool,
 }
 
 impl fmt::Display for Ike {
@@ -75,35 +86,70 @@ pub(super) fn ike(data: &[u8], wire_len: usize) -> Option<Ike> {
     })
 }
 
+/// A header that fits its datagram, whatever is behind it: version, exchange type, flags and length as the RFCs have them, for a
+/// message that was built wrong. Some 50 bits; `None` if it is none.
+pub(super) fn header(data: &[u8], wire_len: usize) -> Option<String> {
+    let mut r = Reader::new(data);
+    r.skip(16).ok()?;
+    let (first, version, exchange, flags) = (r.u8().ok()?, r.u8().ok()?, r.u8().ok()?, r.u8().ok()?);
+    let (_, len) = (r.u32().ok()?, r.u32().ok()?);
+    let v2 = flag::INITIATOR | flag::VERSION | flag::RESPONSE;
+    let fits = match version {
+        0x20 => {
+            exchange::V2.contains(&exchange)
+                && flags & !v2 == 0
+                && (*payload::V2.start()..=payload::ASSIGNED_LAST).contains(&first)
+        }
+        0x10 => {
+            exchange::V1.contains(&exchange)
+                && flags & !flag::V1_ALL == 0
+                && (1..=payload::V1_LAST).contains(&first)
+        }
+        _ => false,
+    };
+    (fits && usize::try_from(len) == Ok(wire_len))
+        .then(|| format!("IKEv{} exchange {exchange}, {len} B, payloads that do not add up", version >> 4))
+}
+
 fn parse(data: &[u8], wire_len: usize) -> Option<Ike> {
     let mut r = Reader::new(data);
     let (initiator_spi, responder_spi) = (r.u64().ok()?, r.u64().ok()?);
     let (first, version, exchange, flags) = (r.u8().ok()?, r.u8().ok()?, r.u8().ok()?, r.u8().ok()?);
     let (message_id, len) = (r.u32().ok()?, r.u32().ok()?);
-    if initiator_spi == 0 || usize::try_from(len) != Ok(wire_len) {
+    let right_length = usize::try_from(len) == Ok(wire_len);
+    // A header may have left its length out: then only a whole opening is believed.
+    if initiator_spi == 0 || !(right_length || len == 0) {
         return None;
     }
-    match version {
-        0x20 => {
-            parse_v2(&r, first, exchange, flags, message_id, wire_len == data.len()).map(|only_error| Ike {
-                initiator_spi,
-                responder_spi,
-                version: 2,
-                exchange,
-                from_initiator: Some(flags & flag::INITIATOR != 0),
-                only_error,
-            })
-        }
-        0x10 => parse_v1(&r, first, exchange, flags, wire_len == data.len()).map(|only_error| Ike {
+    let whole = wire_len == data.len();
+    let ike = match version {
+        0x20 => parse_v2(&r, first, exchange, flags, message_id, whole).map(|chain| Ike {
+            initiator_spi,
+            responder_spi,
+            version: 2,
+            exchange,
+            from_initiator: Some(flags & flag::INITIATOR != 0),
+            only_error: chain.only_error,
+            opening: exchange == exchange::SA_INIT
+                && responder_spi == 0
+                && flags == flag::INITIATOR
+                && chain.has_all(&payload::V2_OPENING),
+        }),
+        0x10 => parse_v1(&r, first, exchange, flags, whole).map(|chain| Ike {
             initiator_spi,
             responder_spi,
             version: 1,
             exchange,
             from_initiator: (responder_spi == 0 && exchange != exchange::V1_INFORMATIONAL).then_some(true),
-            only_error,
+            only_error: chain.only_error,
+            opening: exchange::V1_FIRST.contains(&exchange)
+                && (responder_spi, message_id, flags) == (0, 0, 0)
+                && chain.has_all(&[payload::V1_SA])
+                && r.rest().get(4..12) == Some(&IPSEC_SITUATION),
         }),
         _ => None,
-    }
+    };
+    ike.filter(|ike| right_length || ike.opening)
 }
 
 /// Flags of version 2 (RFC 7296 section 3.1), and of version 1 (RFC 2408 section 3.1).
@@ -115,7 +161,26 @@ mod flag {
     pub(super) const V1_ALL: u8 = 0x07;
 }
 
-/// The error that is the only payload, if so; `None` if it is no version 2 message.
+/// What a message's chain of payloads tells.
+#[derive(Clone, Copy, Debug, Default)]
+struct Chain {
+    /// The error that is the only payload, if so.
+    only_error: Option<u16>,
+    /// The payloads below 64, as bits; empty unless the chain was followed to the message's last byte.
+    kinds: u64,
+}
+
+impl Chain {
+    fn has_all(self, kinds: &[u8]) -> bool {
+        kinds.iter().all(|kind| self.kinds & bit(*kind) != 0)
+    }
+}
+
+fn bit(kind: u8) -> u64 {
+    1_u64.checked_shl(u32::from(kind)).unwrap_or(0)
+}
+
+/// `None` if it is no version 2 message.
 fn parse_v2(
     r: &Reader<'_>,
     first: u8,
@@ -123,7 +188,7 @@ fn parse_v2(
     flags: u8,
     message_id: u32,
     whole: bool,
-) -> Option<Option<u16>> {
+) -> Option<Chain> {
     let known = flag::INITIATOR | flag::VERSION | flag::RESPONSE;
     if !exchange::V2.contains(&exchange)
         || flags & !known != 0
@@ -142,14 +207,14 @@ fn parse_v2(
 }
 
 /// The same for version 1.
-fn parse_v1(r: &Reader<'_>, first: u8, exchange: u8, flags: u8, whole: bool) -> Option<Option<u16>> {
+fn parse_v1(r: &Reader<'_>, first: u8, exchange: u8, flags: u8, whole: bool) -> Option<Chain> {
     if !exchange::V1.contains(&exchange) || flags & !flag::V1_ALL != 0 {
         return None;
     }
     let known = |kind: u8| (1..=payload::V1_LAST).contains(&kind) || kind >= payload::V1_PRIVATE;
     if flags & flag::V1_ENCRYPTED != 0 {
         // All behind the header is ciphertext of whole blocks.
-        return (known(first) && r.rest().len() >= 8).then_some(None);
+        return (known(first) && r.rest().len() >= 8).then_some(Chain::default());
     }
     chain(r, first, whole, payload::V1_NOTIFY, known, |_| false)
 }
@@ -162,36 +227,40 @@ fn chain(
     notify: u8,
     known: impl Fn(u8) -> bool,
     last: impl Fn(u8) -> bool,
-) -> Option<Option<u16>> {
+) -> Option<Chain> {
     /// Next payload, flags, length.
     const HEADER: usize = 4;
     let mut r = *r;
-    let (mut kind, mut error, mut payloads) = (first, None, 0_usize);
+    let (mut kind, mut error, mut payloads, mut kinds) = (first, None, 0_usize, 0);
     while kind != 0 {
         if !known(kind) {
             return None;
         }
         let header = (|| Ok::<_, crate::Short>((r.u8()?, r.u8()?, r.u16()?)))();
-        let Ok((next, flags, len)) = header else { return (!whole && payloads > 0).then_some(None) };
+        let Ok((next, flags, len)) = header else {
+            return (!whole && payloads > 0).then(Chain::default);
+        };
         // Only the critical bit is defined (RFC 7296 section 3.2).
         let body_len = usize::from(len).checked_sub(HEADER).filter(|_| flags & 0x7F == 0)?;
-        let Ok(body) = r.take(body_len) else { return (!whole).then_some(None) };
+        let Ok(body) = r.take(body_len) else { return (!whole).then(Chain::default) };
         payloads = payloads.saturating_add(1);
+        kinds |= bit(kind);
         if kind == notify {
             error = notify_error(body, kind == payload::V1_NOTIFY);
         }
         if last(kind) {
-            return r.is_empty().then_some(None);
+            return r.is_empty().then(Chain::default);
         }
         // A vendor's own encrypted payload names its first inner one as the next.
         if kind > payload::ASSIGNED_LAST && r.is_empty() {
-            return Some(None);
+            return Some(Chain::default());
         }
         kind = next;
     }
     let only_error = if payloads == 1 { error } else { None };
     // Implementations of version 1 may pad after the last payload.
-    (payloads > 0 && (r.is_empty() || r.rest().iter().all(|b| *b == 0))).then_some(only_error)
+    let filled = payloads > 0 && (r.is_empty() || r.rest().iter().all(|b| *b == 0));
+    filled.then_some(Chain { only_error, kinds: if r.is_empty() { kinds } else { 0 } })
 }
 
 /// An error in a notify payload (RFC 7296 section 3.10; RFC 2408 section 3.14 has a four-byte domain first).
@@ -241,9 +310,9 @@ pub(super) fn ah(data: &[u8], wire_len: usize) -> Option<String> {
     let mut r = Reader::new(data);
     let (_next, words, reserved) = (r.u8().ok()?, r.u8().ok()?, r.u16().ok()?);
     let (spi, sequence) = (r.u32().ok()?, r.u32().ok()?);
-    // Length in words less two (RFC 4302 section 2.2).
+    // Length in words less two (RFC 4302 section 2.2). Less than the fixed part is wrong, and still what IP calls the header.
     let len = usize::from(words).saturating_add(2).saturating_mul(4);
-    (reserved == 0 && len >= 12 && len <= wire_len).then(|| format!("SPI {spi:#010x}, sequence {sequence}"))
+    (reserved == 0 && len <= wire_len).then(|| format!("SPI {spi:#010x}, sequence {sequence}"))
 }
 
 /// NAT keep-alive (RFC 3948 section 2.3).

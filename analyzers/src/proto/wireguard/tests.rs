@@ -98,6 +98,46 @@ fn an_unanswered_initiation_is_evidence_and_no_label() {
     assert_eq!(got.out.evidence.len(), 1);
 }
 
+/// Initiations `gap_ms` apart, each with its own index and key, and what is in the cookie's place at the end of all.
+fn initiations(count: u8, gap_ms: i64, cookie: u8) -> (State, Out) {
+    let (mut state, mut out) = (State::default(), Out::default());
+    for i in 0..count {
+        let mut data =
+            message::<148>([1, 0, 0, 0, 9, 8, 7, i, i.wrapping_mul(31), i, !i, i.wrapping_mul(77)]);
+        for (at, b) in data.iter_mut().enumerate().skip(8) {
+            *b = (at as u8 ^ i).wrapping_mul(2 * i + 3);
+        }
+        data[132..].fill(cookie);
+        let ts_ns = i64::from(i) * gap_ms * 1_000_000;
+        state.on_data(
+            &Segment { dir: UP, transport: Transport::Udp, data: &data, wire_len: 148, gap: false, ts_ns },
+            &mut out,
+        );
+    }
+    (state, out)
+}
+
+#[test]
+fn initiations_that_repeat_as_they_should_are_wireguard_while_the_other_side_is_not_seen() {
+    let (mut state, mut out) = initiations(3, 5_200, 0);
+    assert_eq!((out.label, out.client), (Some("wireguard"), Some(crate::Side::Src)));
+    let names: Vec<_> = out.evidence.iter().map(|e| e.kind.name).collect();
+    assert_eq!(names, ["wireguard.initiation", "wireguard.initiations"]);
+    // Whatever the other side says is not an answer.
+    let data = [0; 48];
+    let seg =
+        Segment { dir: DOWN, transport: Transport::Udp, data: &data, wire_len: 48, gap: false, ts_ns: 0 };
+    state.on_data(&seg, &mut out);
+    assert_eq!(out.label, None);
+}
+
+#[test]
+fn initiations_too_few_too_fast_or_with_bytes_for_a_cookie_are_no_label() {
+    for (count, gap_ms, cookie) in [(2, 5_200, 0), (6, 1_000, 0), (6, 5_200, 3)] {
+        assert_eq!(initiations(count, gap_ms, cookie).1.label, None, "{count} {gap_ms} {cookie}");
+    }
+}
+
 #[test]
 fn an_initiation_put_off_with_a_cookie_is_evidence_and_no_label() {
     const REPLY: &[u8] = &message::<64>([3, 0, 0, 0, 0x11, 0x22, 0x33, 0x44, 7, 7, 7, 7]);
