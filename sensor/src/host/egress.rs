@@ -10,7 +10,7 @@ use farend_analyzers::{Category, LabelInfo, Side};
 
 use super::finding::{Finding, FindingKind};
 use super::ledger::{Claim, Context, Host, Ledger};
-use super::session::{LONG_NS, SUSTAINED_PACKETS, Session, add_session, network, weighed};
+use super::session::{LONG_NS, Session, add_session, may_reach_a_relay, network, weighed};
 use super::weights::Weights;
 use crate::intel::Class;
 use crate::pipeline::Ended;
@@ -126,8 +126,7 @@ impl Ledger {
         let flow = &ended.flow;
         let (host, peer) = (flow.ip[0], flow.ip[1]);
         let volume = ended.volume();
-        let used = ended.verdict.as_ref().is_some_and(|v| v.app_proto == "tls")
-            && volume.packets.iter().all(|p| *p >= SUSTAINED_PACKETS);
+        let used = may_reach_a_relay(&ended.hot, ended.verdict.as_deref());
         // Where nothing is known to be inside, every session would be one out of the host.
         let unknown = ctx.home.is_auto() && !ctx.private_seen;
         if !used || unknown || !ctx.home.holds(host, ctx.private_seen) || !ctx.home.is_outside(peer) {

@@ -228,28 +228,42 @@ impl Ledger {
         }
     }
 
-    /// Counts a flow's bytes to the hosts inside that it connects to the outside, from the moment evidence speaks of them: a share
-    /// of what they have exchanged since, greetings and single questions left out. To be called for all flows of a tick before [`Ledger::ended`] is for the first, so that
-    /// a share does not depend on which of them began earlier.
-    pub fn bytes(&mut self, ended: &Ended, ctx: Context<'_>) {
-        let session = Session::of(ended);
-        if session.is_none() && !is_exchange(&ended.hot) {
+    /// Counts bytes to the hosts inside that exchanged them with the outside, from the moment evidence speaks of them: greetings and
+    /// single questions are left out. `ended` are the flows of a tick, `exchanged` the bytes of those that are not among them. To be
+    /// called before [`Ledger::ended`] is for the first of them. Sessions come first, so that a share does not depend on which flows are reported.
+    pub fn bytes(&mut self, ended: &[Ended], exchanged: &[(IpAddr, u64)], ctx: Context<'_>) {
+        for ended in ended {
+            let Some(session) = Session::of(ended) else { continue };
+            for (n, ip) in ended.flow.ip.into_iter().enumerate() {
+                if let Some(peer) = peer_outside(ended, n, ctx)
+                    && let Some(host) = self.host(ip)
+                {
+                    let bytes: u64 = ended.hot.bytes.iter().sum();
+                    host.bytes += bytes;
+                    if session.is_egress_of(n, ctx) {
+                        count(&mut host.egress, (session.info.label, peer), |through| {
+                            through.bytes += bytes;
+                            through.sessions += 1;
+                        });
+                    }
+                }
+            }
+        }
+        if self.hosts.is_empty() {
             return;
         }
-        for (n, ip) in ended.flow.ip.into_iter().enumerate() {
-            let peer = ended.flow.ip[1 - n];
-            if !ctx.home.holds(ip, ctx.private_seen) || !ctx.home.is_outside(peer) {
-                continue;
+        for ended in ended.iter().filter(|e| is_exchange(&e.hot) && Session::of(e).is_none()) {
+            for (n, ip) in ended.flow.ip.iter().enumerate() {
+                if peer_outside(ended, n, ctx).is_some()
+                    && let Some(host) = self.hosts.get_mut(ip)
+                {
+                    host.bytes += ended.hot.bytes.iter().sum::<u64>();
+                }
             }
-            let host = if session.is_some() { self.host(ip) } else { self.hosts.get_mut(&ip) };
-            let Some(host) = host else { continue };
-            let bytes: u64 = ended.hot.bytes.iter().sum();
-            host.bytes += bytes;
-            if let Some(s) = session.filter(|s| s.is_egress_of(n, ctx)) {
-                count(&mut host.egress, (s.info.label, peer), |through| {
-                    through.bytes += bytes;
-                    through.sessions += 1;
-                });
+        }
+        for (ip, bytes) in exchanged {
+            if let Some(host) = self.hosts.get_mut(ip) {
+                host.bytes += bytes;
             }
         }
     }
@@ -361,6 +375,12 @@ fn sorted<K: Ord + Copy, V: Copy>(rows: &[(K, V)]) -> Vec<(K, V)> {
     let mut rows = rows.to_vec();
     rows.sort_unstable_by_key(|(k, _)| *k);
     rows
+}
+
+/// The other end of side `n` of a flow, if that side is inside and the other one outside.
+fn peer_outside(ended: &Ended, n: usize, ctx: Context<'_>) -> Option<IpAddr> {
+    let (ip, peer) = (ended.flow.ip[n], ended.flow.ip[1 - n]);
+    (ctx.home.holds(ip, ctx.private_seen) && ctx.home.is_outside(peer)).then_some(peer)
 }
 
 /// The side of a flow that is the far end: 0 = the opener, 1 = the other. The side outside; where both or none is, the side

@@ -19,7 +19,7 @@ pub use finding::{Finding, FindingKind, Line, Severity, Tally};
 pub use ledger::{Context, HostRecord, Ledger, far_side};
 pub use names::Names;
 pub use service::Service;
-pub use session::is_exchange;
+pub use session::{is_exchange, may_reach_a_relay};
 pub use weights::{Weights, WeightsError};
 
 #[cfg(test)]

@@ -29,6 +29,12 @@ pub fn is_exchange(hot: &Hot) -> bool {
     hot.state() != State::New && (0..2).all(|side| hot.packets(side) >= EXCHANGE_PACKETS)
 }
 
+/// Whether a flow without a label could lead into a network of relays if its far end turns out to be listed as one: TLS that was used.
+#[must_use]
+pub fn may_reach_a_relay(hot: &Hot, verdict: Option<&Verdict>) -> bool {
+    verdict.is_some_and(|v| v.app_proto == "tls") && (0..2).all(|side| hot.packets(side) >= SUSTAINED_PACKETS)
+}
+
 /// A labelled flow at a moment.
 #[derive(Clone, Copy)]
 pub(super) struct Session<'a> {

@@ -138,7 +138,7 @@ impl Case {
         let ended: Vec<Ended> = talks.iter().map(|t| t.ended(self.next())).collect();
         let home = self.home.clone();
         let ctx = Context { intel: &INTEL, home: &home, private_seen: true };
-        ended.iter().for_each(|e| self.ledger.bytes(e, ctx));
+        self.ledger.bytes(&ended, &[], ctx);
         for e in &ended {
             self.ledger.ended(e, ctx);
             self.raise(&mut e.flow.ip.clone());

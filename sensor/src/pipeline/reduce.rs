@@ -113,6 +113,11 @@ impl<S: Sink> Reducer<S> {
             all.names.append(&mut report.names);
             all.sightings.append(&mut report.sightings);
             all.ended.append(&mut report.ended);
+            if all.exchanged.is_empty() {
+                all.exchanged = report.exchanged;
+            } else {
+                all.exchanged.append(&mut report.exchanged);
+            }
         }
         all.names.sort_by(|a, b| {
             (a.seq, a.ts_ns, a.name.addr, &a.name.name).cmp(&(b.seq, b.ts_ns, b.name.addr, &b.name.name))
@@ -131,9 +136,7 @@ impl<S: Sink> Reducer<S> {
                 self.raise(&mut sighting.flow.ip.clone(), sighting.ts_ns);
             }
         }
-        for ended in &all.ended {
-            self.ledger.bytes(ended, ctx);
-        }
+        self.ledger.bytes(&all.ended, &all.exchanged, ctx);
         for ended in &all.ended {
             self.time_ns = self.time_ns.max(ended.hot.last_ns);
             self.ledger.ended(ended, ctx);

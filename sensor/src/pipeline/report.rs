@@ -106,6 +106,8 @@ pub struct Report {
     pub sightings: Vec<Sighting>,
     /// Names.
     pub names: Vec<Learned>,
+    /// Host inside and bytes over the border of flows that ended and matter no further, in no order.
+    pub exchanged: Vec<(IpAddr, u64)>,
     /// Flows that ended; without flow records only those that matter to findings.
     pub ended: Vec<Ended>,
 }

@@ -23,6 +23,7 @@ use crate::flow::{
     tcp,
 };
 use crate::home::Home;
+use crate::host;
 use crate::inspect::watch::Watch;
 use crate::inspect::{Begin, Inspector, Limits, Owner, Payload, Verdict};
 use opener::{first_guess, last_word};
@@ -580,13 +581,18 @@ impl Core {
         let ends = [entry.key.a().0, entry.key.b().0];
         let home = &self.config.home;
         let inside = [home.holds(ends[0], self.private_seen), home.holds(ends[1], self.private_seen)];
-        let matters = verdict.as_ref().is_some_and(|v| v.labels.label.is_some() || !v.evidence.is_empty())
-            // Both ways over the border: who comes in, and what share of a host's bytes leaves by a carrier.
-            || (crate::host::is_exchange(hot)
-                && (inside[0] && home.is_outside(ends[1]) || inside[1] && home.is_outside(ends[0])));
-        if self.config.all_flows || matters {
+        let over_the_border = |n: usize| inside[n] && home.is_outside(ends[1 - n]);
+        let exchange = host::is_exchange(hot);
+        let comes_in = exchange && over_the_border(1 - opener);
+        let goes_out = exchange && over_the_border(opener);
+        let told = verdict.as_deref().is_some_and(|v| v.labels.label.is_some() || !v.evidence.is_empty());
+        let may_reach_a_relay = || goes_out && host::may_reach_a_relay(hot, verdict.as_deref());
+        if self.config.all_flows || told || comes_in || may_reach_a_relay() {
             let flow = flow_id(&entry.key, &birth, opener, basis);
             self.report.ended.push(Ended { flow, hot: entry.hot, opener, end, verdict });
+        } else if goes_out {
+            // What share of a host's bytes leaves by a carrier needs the others' bytes, and nothing else of them.
+            self.report.exchanged.push((ends[opener], hot.bytes[0] + hot.bytes[1]));
         }
     }
 
