@@ -148,7 +148,8 @@ fn payloads_that_do_not_add_up_are_not_ike() {
 fn a_header_that_fits_is_enough_on_ikes_port_whatever_is_behind_it() {
     // IKE_AUTH, zero SPIs, an identification payload that ends before the message does.
     let mut message = vec![0; 16];
-    message.extend(b"\x23\x20\x23\x08\0\0\0\x01\0\0\0\x2C\0\0\0\x09\x01\0\0\0\xDE\xAD\xBE\xEF\xDE\xAD\xBE\xEF");
+    message
+        .extend(b"\x23\x20\x23\x08\0\0\0\x01\0\0\0\x2C\0\0\0\x09\x01\0\0\0\xDE\xAD\xBE\xEF\xDE\xAD\xBE\xEF");
     let probe = |message: &[u8], port_hint| {
         State::probe(&Probe {
             dir: UP,
