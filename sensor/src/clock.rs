@@ -71,6 +71,13 @@ impl Clock {
         now
     }
 
+    /// Time goes on to `now_ns` at least, whether frames come or not. By a clock of the sensor's own, so it is believed.
+    pub fn advance(&mut self, now_ns: i64) -> i64 {
+        let now = self.now_ns.map_or(now_ns, |now| now.max(now_ns));
+        self.now_ns = Some(now);
+        now
+    }
+
     /// The believed time, if any frame was seen.
     #[must_use]
     pub const fn now_ns(&self) -> Option<i64> {
@@ -108,6 +115,15 @@ mod tests {
         }
         assert_eq!(now, HOUR + 63);
         assert_eq!(clock.jumps, 1);
+    }
+
+    #[test]
+    fn time_goes_on_without_frames_and_never_back() {
+        let mut clock = Clock::default();
+        assert_eq!(clock.advance(HOUR), HOUR);
+        assert_eq!(clock.advance(3 * HOUR), 3 * HOUR, "a silent link is no jump");
+        assert_eq!(clock.observe(3 * HOUR + 5, 1), 3 * HOUR + 5);
+        assert_eq!(clock.advance(3 * HOUR), 3 * HOUR + 5);
     }
 
     #[test]

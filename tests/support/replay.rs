@@ -68,6 +68,7 @@ impl Outcome {
 pub fn run(source: &mut dyn Source, setup: &Setup) -> Outcome {
     let buffer = Buffer::default();
     let files = source.files().iter().map(|f| file_name(&f.path)).collect();
+    let inputs: Vec<String> = source.files().iter().map(|f| f.path.clone()).collect();
     let types = setup.types;
     let sink = ToEve { eve: Eve::new(buffer.clone(), types, files) };
     let mut reducer = Reducer::new(Arc::clone(&INTEL), setup.home.clone(), Weights::default(), sink);
@@ -83,14 +84,15 @@ pub fn run(source: &mut dyn Source, setup: &Setup) -> Outcome {
         },
         workers: setup.workers,
         batch: setup.batch,
+        board: None,
     };
     let summary = run_pipeline(source, &settings, &mut reducer, &mut |_, _| {}).expect("the pipeline runs");
     let problems: Vec<String> = source.problems().iter().map(ToString::to_string).collect();
     let eve = &mut reducer.sink_mut().eve;
     eve.stats(
         summary.span.map_or(0, |s| s[1]),
-        &stats::suricata(&summary, summary.span),
-        &stats::ours(&summary, source, &problems),
+        &stats::suricata(&summary, summary.span, source.counters()),
+        &stats::ours(&summary, &inputs, source.counters(), &problems),
     );
     eve.finish().expect("memory takes every record");
     Outcome {

@@ -13,5 +13,5 @@ pub(super) fn demo(args: DemoArgs) -> Result<u8, Failure> {
         .map_err(Failure::runtime)?;
     let mut config = Config { workers: Whole::new(1), ..Config::default() };
     args.output.lay_over(&mut config.output);
-    replay::analyse(&mut source, &args.output, &config, Intel::embedded())
+    replay::analyse(&mut source, &args.output, &config, Intel::embedded(), None)
 }

@@ -8,6 +8,8 @@ mod config;
 mod demo;
 mod explain;
 mod intel;
+#[cfg(target_os = "linux")]
+mod live;
 mod replay;
 mod say;
 mod version;
@@ -63,6 +65,17 @@ Examples:
 Exit codes: 0 clean, 1 a finding at or above --fail-on, 2 usage or configuration error or no input path exists,
 3 an input was missing, unreadable, not a capture, truncated or corrupt (the rest was analysed), 4 output failed";
 
+/// What comes behind the flags of `live --help`.
+#[cfg(target_os = "linux")]
+const LIVE_HELP: &str = "\
+Examples:
+  farend live -i eth1 --eve /var/log/farend/eve.json
+  farend live -i tap0,tap1 --home 198.51.100.0/24 --duration 8h
+  sudo setcap cap_net_raw,cap_net_admin=eip $(command -v farend)    once, so that root is not needed
+
+Exit codes: 0 ended by signal or duration, 1 a finding at or above --fail-on, 2 usage or configuration error,
+4 no permission on the interface, or output failed";
+
 /// Who is at the far end, through what, and is someone out there operating a machine in here?
 #[derive(Debug, Parser)]
 #[command(name = "farend", version = version::short(), long_version = version::long(), about, arg_required_else_help = true, disable_help_subcommand = true)]
@@ -76,6 +89,10 @@ enum Command {
     /// Analyse capture files, directories of them, or standard input (-)
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
+    /// Analyse what comes in on interfaces (a span port, a tap) until SIGINT or SIGTERM
+    #[cfg(target_os = "linux")]
+    #[command(after_help = LIVE_HELP)]
+    Live(LiveArgs),
     /// Replay the bundled laptop-farm capture and print the verdict
     Demo(DemoArgs),
     /// Show every piece of evidence behind one finding
@@ -105,6 +122,19 @@ struct ReplayArgs {
     /// Captures (pcap or pcapng, also inside gzip or zstd), directories, or - for standard input; together they are one timeline
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+}
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, Args)]
+struct LiveArgs {
+    #[command(flatten)]
+    shared: Shared,
+    /// Interfaces to listen on; several (the two ports of a tap) are one timeline
+    #[arg(short, long = "interface", required = true, value_name = "IFACE[,IFACE…]", value_delimiter = ',')]
+    interfaces: Vec<String>,
+    /// End after this: seconds, or a number with s, m, h or d
+    #[arg(long, value_name = "TIME", value_parser = live::duration)]
+    duration: Option<std::time::Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -210,6 +240,8 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Replay(args) => replay::replay(args),
+        #[cfg(target_os = "linux")]
+        Command::Live(args) => live::live(args),
         Command::Demo(args) => demo::demo(args),
         Command::Explain(args) => explain::explain(&args),
         Command::Intel(command) => intel::intel(command),
@@ -300,7 +332,9 @@ mod tests {
             (&["replay", "x", "--eve-types", "flows"], "have: flow, alert, host, stats"),
             (&["replay", "x", "--workers", "9999"], "0..=256"),
             (&["replay", "x", "--fail-on", "hihg"], "high"),
-            (&["live", "-i", "eth0"], "unrecognized subcommand"),
+            (&["live"], "--interface"),
+            (&["live", "-i", "eth0", "--duration", "5 m"], "s, m, h or d"),
+            (&["report", "x"], "unrecognized subcommand"),
         ] {
             let error = Cli::try_parse_from(["farend"].iter().chain(args)).expect_err("a usage error");
             assert!(error.use_stderr() && error.to_string().contains(told), "{args:?}: {error}");

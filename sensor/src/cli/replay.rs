@@ -3,14 +3,14 @@
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::{Failure, Output, ReplayArgs, code, config, say, wrap};
 use crate::config::{Config, Format};
-use crate::host::{Finding, HostRecord, Severity, Weights};
+use crate::host::{Finding, HostRecord, Severity, Tally, Weights};
 use crate::intel::Intel;
-use crate::pipeline::{Ended, Far, Reducer, Settings, Sink, run};
+use crate::pipeline::{Board, Counters, Ended, Far, Reducer, Settings, Sink, Summary, run};
 use crate::sink::eve::Eve;
 use crate::sink::stats;
 use crate::sink::terminal::{Sessions, Story, Style, json, text};
@@ -22,7 +22,7 @@ pub(super) fn replay(args: ReplayArgs) -> Result<u8, Failure> {
     let mut source = source::open(&args.paths, &options).map_err(Failure::usage)?;
     let intel = Intel::with_files(&config.intel.files).map_err(Failure::usage)?;
     intel.warnings().iter().for_each(say::warn);
-    analyse(&mut *source, &args.shared.output, &config, intel)
+    analyse(&mut *source, &args.shared.output, &config, intel, None)
 }
 
 /// Runs a source to its end and writes what the output flags ask for. Returns the exit code.
@@ -31,6 +31,7 @@ pub(super) fn analyse(
     output: &Output,
     config: &Config,
     intel: Intel,
+    live: Option<Live>,
 ) -> Result<u8, Failure> {
     let home = config.home.home();
     let weights = config::weights(config)?;
@@ -44,10 +45,12 @@ pub(super) fn analyse(
     let files: Vec<String> = source.files().iter().map(|f| f.path.clone()).collect();
     let eve = eve_path
         .map(|path| open_eve(path).map(|out| Eve::new(out, config.output.types(), files.clone())))
-        .transpose()?;
+        .transpose()?
+        .map(|eve| if live.is_some() { eve.of_interfaces() } else { eve });
     // Host records tell shares of a host's bytes, so they need every flow, too.
     let all_flows = eve.as_ref().is_some_and(|e| e.types().flow || e.types().host);
-    let sinks = Sinks { eve, sessions: Sessions::default(), all_flows };
+    let board = live.as_ref().map(|live| Arc::clone(&live.board));
+    let sinks = Sinks { eve, sessions: Sessions::default(), all_flows, live, files: files.clone() };
     let mut reducer = Reducer::new(Arc::new(intel), home.clone(), weights, sinks);
     let settings = Settings {
         worker: crate::pipeline::WorkerConfig {
@@ -61,22 +64,32 @@ pub(super) fn analyse(
         },
         workers,
         batch: None,
+        board,
     };
     let mut bar = Bar::new(!output.quiet && io::stderr().is_terminal());
-    let summary = run(source, &settings, &mut reducer, &mut |progress, frames| bar.show(progress, frames))
-        .map_err(|e| Failure::runtime(format!("replay: {e}")))?;
+    let mut told = 0;
+    let summary = run(source, &settings, &mut reducer, &mut |source, frames| {
+        // Of interfaces at once: nobody is there at the end.
+        if source.now_ns().is_some() && told < source.problems().len() {
+            bar.clear();
+            source.problems()[told..].iter().for_each(say::warn);
+            told = source.problems().len();
+        }
+        bar.show(source, frames);
+    })
+    .map_err(Failure::runtime)?;
     bar.clear();
     let problems: Vec<String> = source.problems().iter().map(ToString::to_string).collect();
     let partial = source.problems().iter().any(|p| !p.kind.is_note());
-    problems.iter().for_each(say::warn);
+    problems[told..].iter().for_each(say::warn);
     let span = summary.span;
     let sinks = reducer.sink_mut();
     let mut written = Vec::new();
     if let Some(mut eve) = sinks.eve.take() {
         eve.stats(
             span.map_or(0, |s| s[1]),
-            &stats::suricata(&summary, span),
-            &stats::ours(&summary, source, &problems),
+            &stats::suricata(&summary, span, source.counters()),
+            &stats::ours(&summary, &files, source.counters(), &problems),
         );
         match eve.finish() {
             Ok(()) => {}
@@ -142,6 +155,18 @@ struct Sinks {
     eve: Option<Eve<Box<dyn Write + Send>>>,
     sessions: Sessions,
     all_flows: bool,
+    live: Option<Live>,
+    files: Vec<String>,
+}
+
+/// What a run that goes on without end needs besides.
+pub(super) struct Live {
+    /// Where the counters are.
+    pub(super) board: Board,
+    /// A statistics record comes this often, ns.
+    pub(super) stats_every_ns: i64,
+    /// When the next one is due, ns since the epoch.
+    pub(super) stats_due_ns: Option<i64>,
 }
 
 impl Sink for Sinks {
@@ -162,6 +187,37 @@ impl Sink for Sinks {
         if let Some(eve) = &mut self.eve {
             eve.host(record, weights, ts_ns);
         }
+    }
+
+    fn tick(&mut self, _: i64) {
+        if self.live.is_some()
+            && let Some(eve) = &mut self.eve
+        {
+            eve.flush();
+        }
+    }
+
+    fn wants_counters(&self, now_ns: i64) -> bool {
+        self.eve.is_some()
+            && self.live.as_ref().is_some_and(|live| live.stats_due_ns.is_none_or(|due| now_ns >= due))
+    }
+
+    fn counters(&mut self, now_ns: i64, flows: &Counters, evidence: Tally) {
+        let (Some(eve), Some(live)) = (&mut self.eve, &mut self.live) else { return };
+        let first = live.stats_due_ns.is_none();
+        live.stats_due_ns = Some(now_ns.saturating_add(live.stats_every_ns));
+        if first {
+            return;
+        }
+        let front = live.board.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let counters = front.source;
+        let summary = Summary::of(front, flows.clone(), evidence);
+        eve.stats(
+            now_ns,
+            &stats::suricata(&summary, summary.span, counters),
+            &stats::ours(&summary, &self.files, counters, &[]),
+        );
+        eve.flush();
     }
 
     fn failed(&self) -> bool {
@@ -185,10 +241,11 @@ impl Bar {
         Self { on, started: Instant::now(), shown: false }
     }
 
-    fn show(&mut self, progress: source::Progress, frames: u64) {
+    fn show(&mut self, source: &dyn Source, frames: u64) {
         if !self.on {
             return;
         }
+        let progress = source.progress();
         let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
         let rate = frames as f64 / seconds;
         let mut line = format!("{frames} packets, {:.2} M/s", rate / 1e6);
@@ -196,6 +253,10 @@ impl Bar {
             let share = progress.bytes_done as f64 / total as f64;
             let left = if share > 0.0 { seconds / share - seconds } else { 0.0 };
             line = format!("{:3.0} %  {line}, {left:.0} s left", share * 100.0);
+        }
+        match source.counters().kernel_drops {
+            0 => {}
+            drops => line = format!("{line}, {drops} dropped by the kernel"),
         }
         say::err(&format!("\r\x1b[K{line}"));
         self.shown = true;

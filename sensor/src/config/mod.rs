@@ -56,6 +56,8 @@ pub struct Config {
     pub flow: FlowSection,
     /// Bounds of looking into payload.
     pub inspect: InspectSection,
+    /// Listening on interfaces.
+    pub live: LiveSection,
     /// What is written.
     pub output: OutputSection,
 }
@@ -136,6 +138,16 @@ pub struct InspectSection {
     pub flows: Whole<EACH_SHARD, { 1 << 24 }>,
     /// Payload bytes held for them at a time, shared out among 256 shards.
     pub bytes: Whole<{ EACH_SHARD << 14 }, { 1 << 36 }>,
+}
+
+/// `[live]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LiveSection {
+    /// Mebibytes of the ring that each interface's frames are received in.
+    pub ring_mib: Whole<1, 4_096>,
+    /// Seconds between statistics records.
+    pub stats_interval: Seconds,
 }
 
 /// `[output]`
@@ -239,6 +251,12 @@ impl Default for TimeoutsSection {
 impl Default for InspectSection {
     fn default() -> Self {
         Self { flows: const { Whole::new(1 << 16) }, bytes: const { Whole::new(1 << 26) } }
+    }
+}
+
+impl Default for LiveSection {
+    fn default() -> Self {
+        Self { ring_mib: const { Whole::new(64) }, stats_interval: const { Whole::new(60) } }
     }
 }
 

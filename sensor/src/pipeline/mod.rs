@@ -15,7 +15,7 @@ mod worker;
 pub use counters::{Counters, DecodeCounters, Untracked};
 pub use reduce::{Far, Reducer, Sink};
 pub use report::{Ended, FlowId, Learned, Report, Sighting, Volume};
-pub use run::{Settings, Summary, run};
+pub use run::{Board, Front, Settings, Summary, run};
 pub use split::Splitter;
 pub use unit::{Tick, Unit, Units};
 pub use worker::{Config as WorkerConfig, Timeouts, Worker};

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
+use super::counters::Counters;
 use super::report::{Ended, Report};
 use super::unit::Tick;
 use farend_analyzers::Side;
@@ -13,7 +14,7 @@ use farend_analyzers::Side;
 use crate::clock::SECOND_NS;
 use crate::decode::proto;
 use crate::home::Home;
-use crate::host::{Context, Finding, HostRecord, Ledger, Names, Weights, far_side};
+use crate::host::{Context, Finding, HostRecord, Ledger, Names, Tally, Weights, far_side};
 use crate::intel::{FarEnd, Intel};
 
 /// Flow ids remembered for `flow.alerted`.
@@ -27,6 +28,14 @@ pub trait Sink {
     fn alert(&mut self, finding: &Finding, weights: &Weights, ts_ns: i64);
     /// What is known of a host at the end.
     fn host(&mut self, record: &HostRecord, weights: &Weights, ts_ns: i64);
+    /// Time has come to `now_ns`, and everything up to it has been handed out.
+    fn tick(&mut self, _now_ns: i64) {}
+    /// Whether [`Sink::counters`] is wanted at `now_ns`.
+    fn wants_counters(&self, _now_ns: i64) -> bool {
+        false
+    }
+    /// What all workers have counted, and what became of evidence, up to `now_ns`.
+    fn counters(&mut self, _now_ns: i64, _flows: &Counters, _evidence: Tally) {}
     /// Whether a sink can take no more (disk full, closed pipe).
     fn failed(&self) -> bool;
     /// Whether [`Sink::flow`] is wanted for flows without a label.
@@ -113,6 +122,7 @@ impl<S: Sink> Reducer<S> {
             all.names.append(&mut report.names);
             all.sightings.append(&mut report.sightings);
             all.ended.append(&mut report.ended);
+            all.counters.add(&report.counters);
             if all.exchanged.is_empty() {
                 all.exchanged = report.exchanged;
             } else {
@@ -149,6 +159,10 @@ impl<S: Sink> Reducer<S> {
                 let alerted = self.alerted.remove(&ended.flow.id);
                 self.sink.flow(ended, &far, alerted);
             }
+        }
+        self.sink.tick(tick.now_ns);
+        if !tick.last && self.sink.wants_counters(tick.now_ns) {
+            self.sink.counters(tick.now_ns, &all.counters, self.ledger.tally());
         }
         if tick.last && !self.ended {
             self.ended = true;

@@ -1,5 +1,6 @@
 //! What workers tell the reducer at a tick.
 
+use super::counters::Counters;
 use crate::flow::{Birth, End, Hot, OpenerBasis};
 use crate::inspect::Verdict;
 use farend_analyzers::Name;
@@ -106,6 +107,8 @@ pub struct Report {
     pub sightings: Vec<Sighting>,
     /// Names.
     pub names: Vec<Learned>,
+    /// The worker's counters at that moment.
+    pub counters: Counters,
     /// Host inside and bytes over the border of flows that ended and matter no further, in no order.
     pub exchanged: Vec<(IpAddr, u64)>,
     /// Flows that ended; without flow records only those that matter to findings.

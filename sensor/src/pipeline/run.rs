@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -16,7 +17,7 @@ use super::worker::{Config, Worker};
 use crate::decode::Decoder;
 use crate::flow::{Demand, Quotas, SHARDS};
 use crate::host::Tally;
-use crate::source::{Batch, Progress, Source, Status};
+use crate::source::{Batch, Source, Status};
 
 /// Frames a batch: their units fit a core's second-level cache.
 const BATCH: usize = 256;
@@ -32,7 +33,27 @@ pub struct Settings {
     pub workers: usize,
     /// Frames a batch; `None` for the default.
     pub batch: Option<usize>,
+    /// Where counters are put while it runs.
+    pub board: Option<Board>,
 }
+
+/// What the source and the splitter have counted, for whoever tells while a run goes on.
+#[derive(Clone, Debug, Default)]
+pub struct Front {
+    /// Frames.
+    pub decode: DecodeCounters,
+    /// Steps back in time, jumps not believed, jumps believed.
+    pub time: [u64; 3],
+    /// Earliest and latest timestamp, ns since the epoch.
+    pub span: Option<[i64; 2]>,
+    /// Some packet had a private address.
+    pub private_seen: bool,
+    /// The source's own.
+    pub source: crate::source::Counters,
+}
+
+/// Where the latest [`Front`] is put at every tick of a source that goes on without end.
+pub type Board = Arc<Mutex<Front>>;
 
 /// What a run came to.
 #[derive(Clone, Debug)]
@@ -53,8 +74,17 @@ pub struct Summary {
     pub latency: Histogram<u64>,
 }
 
-/// Called about every hundredth second with what the source has read and how many frames.
-pub(super) type OnProgress<'a> = dyn FnMut(Progress, u64) + 'a;
+impl Summary {
+    /// What has been counted so far.
+    #[must_use]
+    pub fn of(front: Front, flows: Counters, evidence: Tally) -> Self {
+        let Front { decode, time, span, private_seen, .. } = front;
+        Self { decode, flows, evidence, time, private_seen, span, latency: latency() }
+    }
+}
+
+/// Called about every tenth of a second with the source and how many frames it has handed out.
+pub(super) type OnProgress<'a> = dyn FnMut(&dyn Source, u64) + 'a;
 
 /// Runs `source` to its end. `progress` is called now and then.
 pub fn run<S: Sink + Send>(
@@ -89,18 +119,23 @@ fn alone<S: Sink>(
         let region = batch.region.clone();
         let bytes = region.bytes();
         lanes[0].region = region.clone();
+        let mut due = |lanes: &mut [Units], tick, block| {
+            worker.packets(&lanes[0]);
+            lanes[0].list.clear();
+            lanes[0].extra.clear();
+            let report = worker.tick(tick);
+            if block {
+                quotas.share(&worker.demand());
+                worker.set_quotas(&quotas);
+            }
+            reducer.tick(tick, vec![report]);
+        };
         for frame in &batch.frames {
-            splitter.frame(frame, frame.of(bytes), &mut lanes, |lanes, tick, block| {
-                worker.packets(&lanes[0]);
-                lanes[0].list.clear();
-                lanes[0].extra.clear();
-                let report = worker.tick(tick);
-                if block {
-                    quotas.share(&worker.demand());
-                    worker.set_quotas(&quotas);
-                }
-                reducer.tick(tick, vec![report]);
-            });
+            splitter.frame(frame, frame.of(bytes), &mut lanes, &mut due);
+        }
+        if let Some(now_ns) = source.now_ns() {
+            show(settings, source, &splitter, now_ns);
+            splitter.at(now_ns, &mut lanes, &mut due);
         }
         worker.packets(&lanes[0]);
         lanes[0].clear();
@@ -179,30 +214,35 @@ fn together<S: Sink + Send>(
             let region = batch.region.clone();
             let bytes = region.bytes();
             lanes.iter_mut().for_each(|l| l.region = region.clone());
-            for frame in &batch.frames {
-                splitter.frame(frame, frame.of(bytes), &mut lanes, |lanes, tick, block| {
-                    broken |= deal(lanes, &to, &recycle, &region).is_err();
+            let mut due = |lanes: &mut [Units], tick, block| {
+                broken |= deal(lanes, &to, &recycle, &region).is_err();
+                for lane in &to {
+                    broken |= lane.send(Message::Tick { tick, block }).is_err();
+                }
+                if block && !broken {
+                    let mut sum = [Demand::default(); SHARDS];
+                    for demand in &demands {
+                        let Ok(theirs) = demand.recv() else {
+                            broken = true;
+                            return;
+                        };
+                        for (s, t) in sum.iter_mut().zip(theirs) {
+                            s.live += t.live;
+                            s.opened += t.opened;
+                        }
+                    }
+                    quotas.share(&sum);
                     for lane in &to {
-                        broken |= lane.send(Message::Tick { tick, block }).is_err();
+                        broken |= lane.send(Message::Quotas(Box::new(quotas.clone()))).is_err();
                     }
-                    if block && !broken {
-                        let mut sum = [Demand::default(); SHARDS];
-                        for demand in &demands {
-                            let Ok(theirs) = demand.recv() else {
-                                broken = true;
-                                return;
-                            };
-                            for (s, t) in sum.iter_mut().zip(theirs) {
-                                s.live += t.live;
-                                s.opened += t.opened;
-                            }
-                        }
-                        quotas.share(&sum);
-                        for lane in &to {
-                            broken |= lane.send(Message::Quotas(Box::new(quotas.clone()))).is_err();
-                        }
-                    }
-                });
+                }
+            };
+            for frame in &batch.frames {
+                splitter.frame(frame, frame.of(bytes), &mut lanes, &mut due);
+            }
+            if let Some(now_ns) = source.now_ns() {
+                show(settings, source, &splitter, now_ns);
+                splitter.at(now_ns, &mut lanes, &mut due);
             }
             if broken || deal(&mut lanes, &to, &recycle, &region).is_err() {
                 return Err(lost());
@@ -275,6 +315,22 @@ fn work(
     worker.counters().clone()
 }
 
+/// Puts the counters on the board, where there is one and a tick is due.
+fn show(settings: &Settings, source: &dyn Source, splitter: &Splitter, now_ns: i64) {
+    if let Some(board) = &settings.board
+        && splitter.due(now_ns)
+    {
+        let clock = splitter.clock();
+        *board.lock().unwrap_or_else(PoisonError::into_inner) = Front {
+            decode: splitter.counters().clone(),
+            time: [clock.backward, clock.disbelieved, clock.jumps],
+            span: splitter.span(),
+            private_seen: splitter.private_seen(),
+            source: source.counters(),
+        };
+    }
+}
+
 fn summary(splitter: &Splitter, flows: Counters, evidence: Tally, latency: Histogram<u64>) -> Summary {
     let clock = splitter.clock();
     Summary {
@@ -296,10 +352,7 @@ struct Meter {
 
 impl Meter {
     fn new() -> Self {
-        // 1 ns to 60 s at two significant digits: 30 KB.
-        let latency =
-            Histogram::new_with_bounds(1, 60_000_000_000, 2).unwrap_or_else(|_| unreachable!("valid bounds"));
-        Self { latency, last: Instant::now() }
+        Self { latency: latency(), last: Instant::now() }
     }
 
     fn batch(&mut self, started: Instant, source: &dyn Source, frames: u64, progress: &mut OnProgress<'_>) {
@@ -307,7 +360,12 @@ impl Meter {
         self.latency.saturating_record(u64::try_from((now - started).as_nanos()).unwrap_or(u64::MAX).max(1));
         if (now - self.last).as_millis() >= 100 {
             self.last = now;
-            progress(source.progress(), frames);
+            progress(source, frames);
         }
     }
+}
+
+/// 1 ns to 60 s at two significant digits: 30 KB.
+fn latency() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000_000, 2).unwrap_or_else(|_| unreachable!("valid bounds"))
 }

@@ -139,6 +139,23 @@ impl Splitter {
         }
     }
 
+    /// Whether [`Splitter::at`] would hand out a tick at `now_ns`.
+    #[must_use]
+    pub const fn due(&self, now_ns: i64) -> bool {
+        now_ns.div_euclid(SECOND_NS) > self.tick_second
+    }
+
+    /// It is `now_ns` at least, by a clock that goes on without frames; a tick that is due is handed to `tick`.
+    pub fn at(&mut self, now_ns: i64, lanes: &mut [Units], mut tick: impl FnMut(&mut [Units], Tick, bool)) {
+        let now_ns = self.clock.advance(now_ns);
+        let second = now_ns.div_euclid(SECOND_NS);
+        if second > self.tick_second {
+            let due = self.next_tick(now_ns, false);
+            tick(lanes, due, false);
+            self.tick_second = second;
+        }
+    }
+
     /// The last tick: the input has ended.
     pub fn end(&mut self) -> Tick {
         let now_ns = self.clock.now_ns().unwrap_or(0);

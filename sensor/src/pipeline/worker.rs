@@ -599,6 +599,7 @@ impl Core {
     fn report(&mut self, tick: Tick) -> Report {
         let mut report = std::mem::take(&mut self.report);
         report.tick = tick.number;
+        report.counters = self.counters.clone();
         report.ended.sort_unstable_by_key(|e| (e.flow.birth.input, e.flow.birth.number, e.flow.birth.layer));
         report
     }

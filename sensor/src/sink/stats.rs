@@ -6,15 +6,18 @@ use crate::clock::SECOND_NS;
 use crate::decode::{Ignored, Layer, Why};
 use crate::flow::End;
 use crate::pipeline::{Summary, Untracked};
-use crate::source::Source;
+use crate::source::Counters;
 
 /// Suricata's `stats` object.
 #[must_use]
-pub fn suricata(s: &Summary, span: Option<[i64; 2]>) -> Value {
+pub fn suricata(s: &Summary, span: Option<[i64; 2]>, counters: Counters) -> Value {
     let uptime = span.map_or(0, |[a, b]| b.saturating_sub(a) / SECOND_NS);
     json!({
         "uptime": uptime,
-        "capture": {"kernel_packets": s.decode.delivered, "kernel_drops": 0},
+        "capture": {
+            "kernel_packets": s.decode.delivered + counters.kernel_drops,
+            "kernel_drops": counters.kernel_drops,
+        },
         "decoder": {
             "pkts": s.decode.delivered,
             "bytes": s.decode.bytes,
@@ -35,7 +38,7 @@ pub fn suricata(s: &Summary, span: Option<[i64; 2]>) -> Value {
 
 /// Our part: inputs, and every term of the conservation equations.
 #[must_use]
-pub fn ours(s: &Summary, source: &dyn Source, problems: &[String]) -> Value {
+pub fn ours(s: &Summary, inputs: &[String], counters: Counters, problems: &[String]) -> Value {
     let mut malformed = Map::new();
     for (layer, row) in Layer::ALL.iter().zip(&s.decode.malformed) {
         for (why, n) in Why::ALL.iter().zip(row).filter(|(_, n)| **n > 0) {
@@ -48,16 +51,15 @@ pub fn ours(s: &Summary, source: &dyn Source, problems: &[String]) -> Value {
         .filter(|(_, n)| **n > 0)
         .map(|(why, n)| (why.as_str().to_owned(), json!(n)))
         .collect();
-    let counters = source.counters();
     let (e, beyond_flow) = (s.evidence, s.flows.evidence[1]);
     json!({
-        "inputs": source.files().iter().map(|f| f.path.as_str()).collect::<Vec<_>>(),
+        "inputs": inputs,
         "problems": problems,
         "stats": {
             "packets": {
-                "offered": s.decode.delivered,
+                "offered": s.decode.delivered + counters.kernel_drops,
                 "delivered": s.decode.delivered,
-                "kernel_drops": 0,
+                "kernel_drops": counters.kernel_drops,
                 "filtered": counters.filtered,
                 "decoded": s.decode.decoded,
                 "fragments_held": s.decode.fragments_held,

@@ -68,6 +68,13 @@ impl Program {
         Ok(Self(instructions.collect::<Result<_, _>>()?))
     }
 
+    /// The same for the kernel (`linux/filter.h`).
+    #[cfg(target_os = "linux")]
+    pub(super) fn kernel(&self) -> Vec<libc::sock_filter> {
+        let of = |i: &Instruction| libc::sock_filter { code: i.code, jt: i.if_true, jf: i.if_false, k: i.k };
+        self.0.iter().map(of).collect()
+    }
+
     /// Runs the program: how many bytes of the frame to accept.
     pub(super) fn run(&self, bytes: &[u8], wirelen: u32) -> u32 {
         self.try_run(bytes, wirelen).unwrap_or(0)

@@ -32,6 +32,23 @@ impl Program {
     }
 }
 
+/// A filter as a program for the kernel, which takes the whole of what passes.
+///
+/// # Errors
+/// When libpcap rejects the expression for this link type, or this build is without libpcap.
+#[cfg(target_os = "linux")]
+pub(super) fn kernel_program(expression: &str, dlt: u16) -> Result<Vec<libc::sock_filter>, OpenError> {
+    #[cfg(feature = "libpcap")]
+    return Program::compile(expression, dlt)
+        .map(|program| program.kernel())
+        .map_err(|message| OpenError::Filter { filter: expression.into(), message });
+    #[cfg(not(feature = "libpcap"))]
+    {
+        let _ = dlt;
+        Err(OpenError::FilterUnsupported(expression.into()))
+    }
+}
+
 /// A filter with its programs for the link types met so far.
 pub(super) struct Filter {
     expression: String,

@@ -132,6 +132,7 @@ impl Source for Inputs {
             filtered: self.ledger.files.iter().map(|file| file.filtered).sum(),
             skipped_files: self.skipped_files,
             finished_files: self.ledger.finished_files,
+            kernel_drops: 0,
         }
     }
 }

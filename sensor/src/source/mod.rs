@@ -16,6 +16,8 @@ mod filter;
 mod fixtures;
 mod info;
 mod inputs;
+#[cfg(target_os = "linux")]
+pub mod live;
 mod mapped;
 mod merge;
 mod parser;
@@ -116,6 +118,8 @@ pub struct Counters {
     pub skipped_files: u64,
     /// Files whose last frame was handed out, or that could not be read any further.
     pub finished_files: u64,
+    /// Frames that the kernel dropped since nobody took them in time.
+    pub kernel_drops: u64,
 }
 
 /// Something that hands out frames in batches.
@@ -139,6 +143,11 @@ pub trait Source {
     /// What became of files and frames so far.
     fn counters(&self) -> Counters {
         Counters::default()
+    }
+
+    /// What time it is, where time goes on without frames: ns since the epoch, of interfaces. Read once a batch.
+    fn now_ns(&self) -> Option<i64> {
+        None
     }
 }
 

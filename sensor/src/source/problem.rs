@@ -27,6 +27,8 @@ pub enum ProblemKind {
     /// Note: timestamps before 1970, after 2200, or with a fraction of more than a second; the frames are
     /// kept.
     AbsurdTimestamp,
+    /// Note: an interface went down, came back, or changed.
+    Interface,
     /// Note: the same file was named twice and is read once.
     Duplicate,
     /// Note: the filter means nothing for a link type, so all its frames are rejected.
@@ -36,7 +38,7 @@ pub enum ProblemKind {
 impl ProblemKind {
     /// Whether nothing is missing in spite of it, so that it is told and fails nothing.
     pub fn is_note(self) -> bool {
-        matches!(self, Self::AbsurdTimestamp | Self::Duplicate | Self::FilterNotApplicable)
+        matches!(self, Self::AbsurdTimestamp | Self::Interface | Self::Duplicate | Self::FilterNotApplicable)
     }
 }
 

@@ -20,6 +20,8 @@ enum Bytes {
     Map(Mmap),
     Chunk(Chunk),
     Owned(Vec<u8>),
+    #[cfg(target_os = "linux")]
+    Ring(super::live::Block),
 }
 
 impl Region {
@@ -31,6 +33,8 @@ impl Region {
             Bytes::Map(map) => map,
             Bytes::Chunk(chunk) => chunk.bytes(),
             Bytes::Owned(bytes) => bytes,
+            #[cfg(target_os = "linux")]
+            Bytes::Ring(block) => block.bytes(),
         }
     }
 
@@ -58,6 +62,13 @@ impl From<Vec<u8>> for Region {
 impl From<Mmap> for Region {
     fn from(map: Mmap) -> Self {
         Self(Arc::new(Bytes::Map(map)))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl From<super::live::Block> for Region {
+    fn from(block: super::live::Block) -> Self {
+        Self(Arc::new(Bytes::Ring(block)))
     }
 }
 

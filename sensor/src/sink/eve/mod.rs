@@ -66,6 +66,7 @@ pub struct Eve<W: Write> {
     out: W,
     types: Types,
     files: Vec<String>,
+    live: bool,
     error: Option<io::Error>,
     /// Records written.
     pub records: u64,
@@ -74,7 +75,22 @@ pub struct Eve<W: Write> {
 impl<W: Write> Eve<W> {
     /// A writer; `files` are the names of the inputs.
     pub const fn new(out: W, types: Types, files: Vec<String>) -> Self {
-        Self { out, types, files, error: None, records: 0 }
+        Self { out, types, files, live: false, error: None, records: 0 }
+    }
+
+    /// The inputs are interfaces, not files.
+    #[must_use]
+    pub fn of_interfaces(self) -> Self {
+        Self { live: true, ..self }
+    }
+
+    /// Hands what has been written to the system, so that a reader who follows sees it.
+    pub fn flush(&mut self) {
+        if self.error.is_none()
+            && let Err(e) = self.out.flush()
+        {
+            self.error = Some(e);
+        }
     }
 
     /// The types that are wanted.
@@ -111,8 +127,10 @@ impl<W: Write> Eve<W> {
         }
     }
 
-    fn filename(&self, input: u16) -> Option<&str> {
-        self.files.get(usize::from(input)).map(String::as_str)
+    /// Interface and file of an input: one of them.
+    fn input(&self, input: u16) -> [Option<&str>; 2] {
+        let name = self.files.get(usize::from(input)).map(String::as_str);
+        if self.live { [name, None] } else { [None, name] }
     }
 
     /// A flow that ended.
@@ -130,6 +148,7 @@ impl<W: Write> Eve<W> {
         let record = Record {
             timestamp: iso8601(end),
             flow_id: flow.id,
+            in_iface: None,
             pcap_filename: None,
             event_type: "flow",
             tuple: Tuple::of(flow),
@@ -155,7 +174,8 @@ impl<W: Write> Eve<W> {
             alert: None,
             farend: FlowPart::of(ended, far, self.files.len() > 1),
         };
-        let record = Record { pcap_filename: self.filename(flow.birth.input), ..record };
+        let [in_iface, pcap_filename] = self.input(flow.birth.input);
+        let record = Record { in_iface, pcap_filename, ..record };
         // The borrow of `files` must end before writing.
         let line = serde_json::value::to_raw_value(&record);
         self.write_raw(line);
@@ -182,7 +202,8 @@ impl<W: Write> Eve<W> {
         let record = Record {
             timestamp: iso8601(ts_ns),
             flow_id: finding.flow.id,
-            pcap_filename: self.filename(finding.flow.birth.input),
+            in_iface: self.input(finding.flow.birth.input)[0],
+            pcap_filename: self.input(finding.flow.birth.input)[1],
             event_type: "alert",
             tuple: Tuple::of(&finding.flow),
             app_proto: None,
@@ -307,6 +328,8 @@ fn share(part: u64, whole: u64) -> Option<f64> {
 struct Record<'a, F: Serialize> {
     timestamp: String,
     flow_id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_iface: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pcap_filename: Option<&'a str>,
     event_type: &'static str,

@@ -1,0 +1,414 @@
+//! Listening on interfaces, in network namespaces of the tests' own.
+//!
+//! Each test runs again under `unshare --net`, where it may do as it likes; where that is not permitted it says that it is skipped.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::io::{BufRead, BufReader};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use support::capture::Capture;
+use support::corpus::pcaps;
+use support::frame::{self, Ip, end};
+use support::records::{Records, ends, number, text};
+
+/// Set in the run inside the namespace.
+const INSIDE: &str = "FAREND_TEST_NAMESPACE";
+
+/// Runs `body` in a network namespace: true there; outside it waits for that run.
+fn inside(test: &str, body: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").expect("a quiet namespace");
+        body();
+        return;
+    }
+    let namespace = ["--net", "--map-root-user"];
+    let possible = Command::new("unshare").args(namespace).args(["ip", "link"]).output();
+    if !possible.is_ok_and(|o| o.status.success()) {
+        eprintln!(
+            "{test} is skipped: no network namespace can be made here (unshare --net --map-root-user ip link)"
+        );
+        return;
+    }
+    let again = std::env::current_exe().expect("this program");
+    let status = Command::new("unshare")
+        .args(namespace)
+        .arg(again)
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        .status()
+        .expect("unshare");
+    assert!(status.success(), "{test}: {status} in the namespace");
+}
+
+fn ip(args: &str) {
+    let done = Command::new("ip").args(args.split(' ')).output().expect("ip");
+    assert!(done.status.success(), "ip {args}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// A pair of interfaces: what is sent on the first comes in at the second.
+fn wire(a: &str, b: &str) {
+    ip(&format!("link add {a} mtu 9000 type veth peer name {b} mtu 9000"));
+    ip(&format!("link set {a} up"));
+    ip(&format!("link set {b} up"));
+}
+
+/// Puts frames on an interface.
+struct Sender {
+    socket: OwnedFd,
+    to: libc::sockaddr_ll,
+}
+
+impl Sender {
+    fn on(interface: &str) -> Self {
+        let name = CString::new(interface).unwrap();
+        // SAFETY: plain calls; the results are checked, all zero is a value of the structure.
+        unsafe {
+            let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0);
+            assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+            let mut to: libc::sockaddr_ll = std::mem::zeroed();
+            to.sll_family = libc::AF_PACKET as u16;
+            to.sll_ifindex = libc::if_nametoindex(name.as_ptr()) as i32;
+            Self { socket: OwnedFd::from_raw_fd(fd), to }
+        }
+    }
+
+    fn send(&self, frame: &[u8]) {
+        let to: *const libc::sockaddr_ll = &raw const self.to;
+        // SAFETY: buffer and address are as long as said.
+        let sent = unsafe {
+            libc::sendto(
+                self.socket.as_raw_fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                0,
+                to.cast(),
+                size_of::<libc::sockaddr_ll>() as u32,
+            )
+        };
+        assert_eq!(sent, frame.len() as isize, "{}", std::io::Error::last_os_error());
+    }
+}
+
+/// `farend live` at work.
+struct Live {
+    child: Child,
+    eve: PathBuf,
+    said: std::sync::mpsc::Receiver<String>,
+}
+
+impl Live {
+    fn on(interfaces: &str, folder: &Path, more: &[&str]) -> Self {
+        let eve = folder.join("live.json");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_farend"))
+            .args(["live", "-i", interfaces, "--eve"])
+            .arg(&eve)
+            .args(more)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("farend");
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (tell, said) = std::sync::mpsc::channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let live = Self { child, eve, said };
+        live.wait_for("listening on");
+        live
+    }
+
+    /// The next line on standard error that has `what` in it.
+    fn wait_for(&self, what: &str) -> String {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let line = self
+                .said
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+                .unwrap_or_else(|_| panic!("it did not say '{what}'"));
+            if line.contains(what) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, signal: i32) {
+        // SAFETY: a process that this test started and has not waited for.
+        unsafe { libc::kill(self.child.id() as i32, signal) };
+    }
+
+    /// Records that are there, complete lines only.
+    fn so_far(&self) -> Records {
+        let bytes = std::fs::read(&self.eve).unwrap_or_default();
+        let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        Records::parse(&bytes[..whole])
+    }
+
+    fn end(mut self) -> (ExitStatus, Records) {
+        self.signal(libc::SIGTERM);
+        let status = self.child.wait().unwrap();
+        (status, Records::parse(&std::fs::read(&self.eve).unwrap()))
+    }
+}
+
+/// What a flow is, apart from when.
+fn essence(r: &Records) -> BTreeMap<String, usize> {
+    let mut all = BTreeMap::new();
+    for f in r.flows() {
+        let (o, n) = (&f["farend"], &f["flow"]);
+        let told = format!(
+            "{:?} {} {} {} {} {} {} {} {} {} {}",
+            ends(f),
+            f["proto"],
+            n["pkts_toserver"],
+            n["pkts_toclient"],
+            n["bytes_toserver"],
+            n["bytes_toclient"],
+            f["vlan"],
+            f["app_proto"],
+            o["labels"],
+            o["encapsulation"],
+            o["far_end"]["class"],
+        );
+        *all.entry(told).or_default() += 1;
+    }
+    for a in r.alerts() {
+        let o = &a["farend"];
+        *all.entry(format!("{} {} {} {}", o["finding"], o["host"], o["far_end"]["ip"], o["label"]))
+            .or_default() += 1;
+    }
+    all
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn datagram(from: &str, to: &str, tags: &[u16], payload: &[u8]) -> Vec<u8> {
+    let (from, to) = (end(from), end(to));
+    frame::ethernet(tags, &frame::udp(Ip::new(from.ip(), to.ip()), [from.port(), to.port()], payload))
+}
+
+#[test]
+fn every_capture_of_the_project_gives_the_same_flows_and_findings_on_a_wire() {
+    inside("every_capture_of_the_project_gives_the_same_flows_and_findings_on_a_wire", || {
+        wire("va", "vb");
+        let sender = Sender::on("va");
+        let mut sent = 0;
+        for path in pcaps() {
+            let folder = folder();
+            let replayed = folder.path().join("replay.json");
+            let done = Command::new(env!("CARGO_BIN_EXE_farend"))
+                .args(["replay", "--quiet", "--eve"])
+                .arg(&replayed)
+                .arg(&path)
+                .status()
+                .unwrap();
+            assert!(done.success(), "{}", path.display());
+            let live = Live::on("vb", folder.path(), &["--workers", if sent % 2 == 0 { "1" } else { "3" }]);
+            for frame in &Capture::read(&path).frames {
+                sender.send(&frame.bytes);
+            }
+            let (status, got) = live.end();
+            assert!(status.success(), "{}: {status}", path.display());
+            let want = Records::parse(&std::fs::read(&replayed).unwrap());
+            assert_eq!(
+                got.stats()["stats"]["capture"],
+                want.stats()["stats"]["capture"],
+                "{}",
+                path.display()
+            );
+            let (got, want) = (essence(&got), essence(&want));
+            for (what, n) in &want {
+                assert_eq!(got.get(what), Some(n), "{}: replay has {what}", path.display());
+            }
+            assert_eq!(got.len(), want.len(), "{}: {got:#?}", path.display());
+            sent += 1;
+        }
+        assert!(sent > 40, "{sent} captures");
+    });
+}
+
+#[test]
+fn tags_that_the_kernel_took_out_are_put_back() {
+    inside("tags_that_the_kernel_took_out_are_put_back", || {
+        wire("va", "vb");
+        let folder = folder();
+        let live = Live::on("vb", folder.path(), &[]);
+        let sender = Sender::on("va");
+        let all: [(&str, &[u16]); 3] =
+            [("192.168.1.2:4000", &[7]), ("192.168.1.3:4000", &[7, 9]), ("192.168.1.4:4000", &[])];
+        for (from, tags) in all {
+            sender.send(&datagram(from, "203.0.113.5:53", tags, &[b'x'; 100]));
+        }
+        let (_, r) = live.end();
+        let vlan = |src: &str| {
+            let f = r.flows().into_iter().find(|f| f["src_ip"] == src).expect("a flow");
+            (f["vlan"].clone(), number(&f["flow"]["bytes_toserver"]))
+        };
+        assert_eq!(vlan("192.168.1.2").0, serde_json::json!([7]));
+        assert_eq!(vlan("192.168.1.3").0, serde_json::json!([7, 9]));
+        assert_eq!(vlan("192.168.1.4").0, Value::Null);
+        // The length on the wire counts the tag that was put back, as in a capture of the same frames.
+        assert_eq!(vlan("192.168.1.2").1, vlan("192.168.1.4").1 + 4);
+    });
+}
+
+#[test]
+fn flows_end_and_are_written_while_the_link_is_silent() {
+    inside("flows_end_and_are_written_while_the_link_is_silent", || {
+        wire("va", "vb");
+        let folder = folder();
+        let config = folder.path().join("farend.toml");
+        std::fs::write(&config, "[flow.timeouts]\nother_new = 1\n[live]\nstats_interval = 1\n").unwrap();
+        let live = Live::on("vb", folder.path(), &["--config", config.to_str().unwrap()]);
+        Sender::on("va").send(&datagram("192.168.1.2:4000", "203.0.113.5:53", &[], b"only one"));
+        let until = Instant::now() + Duration::from_secs(30);
+        while live.so_far().flows().is_empty() {
+            assert!(Instant::now() < until, "no flow ended");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let r = live.so_far();
+        assert_eq!(text(&r.flows()[0]["flow"]["reason"]), "timeout");
+        assert_eq!(text(&r.flows()[0]["in_iface"]), "vb");
+        for s in r.of("stats") {
+            let (t, flows) = (&s["farend"]["stats"]["tracking"], &s["farend"]["stats"]["flows"]);
+            assert_eq!(
+                number(&t["received"]),
+                number(&t["tracked"]) + support::records::sum(&t["untracked"])
+            );
+            assert_eq!(
+                number(&flows["opened"]),
+                number(&flows["live"]) + support::records::sum(&flows["closed"])
+            );
+        }
+        assert!(!r.of("stats").is_empty());
+        assert!(live.end().0.success());
+    });
+}
+
+#[test]
+fn an_interface_that_goes_down_is_renamed_and_made_anew_is_said_and_listened_to_again() {
+    inside("an_interface_that_goes_down_is_renamed_and_made_anew_is_said_and_listened_to_again", || {
+        wire("va", "vb");
+        let folder = folder();
+        let live = Live::on("vb", folder.path(), &[]);
+        ip("link set vb down");
+        live.wait_for("vb: is down");
+        ip("link set vb up");
+        live.wait_for("vb: is up again");
+        Sender::on("va").send(&datagram("192.168.1.2:1", "203.0.113.5:53", &[], b"after the flap"));
+        ip("link set vb down");
+        live.wait_for("is down");
+        ip("link set vb name span0");
+        live.wait_for("is called span0 now");
+        ip("link set span0 up");
+        live.wait_for("span0: is up again");
+        Sender::on("va").send(&datagram("192.168.1.2:2", "203.0.113.5:53", &[], b"under another name"));
+        ip("link del va");
+        live.wait_for("span0: is gone");
+        wire("va", "span0");
+        live.wait_for("span0: is there again");
+        Sender::on("va").send(&datagram("192.168.1.2:3", "203.0.113.5:53", &[], b"another one"));
+        std::thread::sleep(Duration::from_millis(300));
+        let (status, r) = live.end();
+        assert!(status.success(), "an interface that flapped is no failure: {status}");
+        let ports: Vec<u64> = r.flows().iter().map(|f| number(&f["src_port"])).collect();
+        assert_eq!(ports, [1, 2, 3]);
+    });
+}
+
+#[test]
+fn two_interfaces_are_one_timeline() {
+    inside("two_interfaces_are_one_timeline", || {
+        wire("va", "vb");
+        wire("vc", "vd");
+        let folder = folder();
+        let live = Live::on("vb,vd", folder.path(), &[]);
+        let (there, back) = (Sender::on("va"), Sender::on("vc"));
+        // Of different lengths: equal ones would be the copies that a span port delivers.
+        for n in 0..200 {
+            there.send(&datagram("192.168.1.2:4000", "203.0.113.5:5000", &[], &vec![b'q'; 20 + n]));
+            back.send(&datagram("203.0.113.5:5000", "192.168.1.2:4000", &[], &vec![b'a'; 20 + n]));
+        }
+        let (_, r) = live.end();
+        let f = r.only_flow();
+        assert_eq!(
+            text(&f["src_ip"]),
+            "192.168.1.2",
+            "who spoke first opened it, on whichever port of the tap"
+        );
+        assert_eq!([number(&f["flow"]["pkts_toserver"]), number(&f["flow"]["pkts_toclient"])], [200, 200]);
+    });
+}
+
+#[test]
+fn a_filter_runs_in_the_kernel_and_a_wrong_one_is_a_usage_error() {
+    inside("a_filter_runs_in_the_kernel_and_a_wrong_one_is_a_usage_error", || {
+        wire("va", "vb");
+        let run = |args: &[&str]| {
+            let out = Command::new(env!("CARGO_BIN_EXE_farend")).arg("live").args(args).output().unwrap();
+            (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+        };
+        let (code, said) = run(&["-i", "vb", "-f", "prot 53"]);
+        assert_eq!(code, Some(2), "{said}");
+        let (code, said) = run(&["-i", "nowhere"]);
+        assert_eq!(code, Some(2));
+        assert!(said.contains("nowhere: no such interface (have: lo, va, vb)"), "{said}");
+        let folder = folder();
+        let live = Live::on("vb", folder.path(), &["-f", "udp port 53"]);
+        let sender = Sender::on("va");
+        for port in [53, 54] {
+            sender.send(&datagram("192.168.1.2:4000", &format!("203.0.113.5:{port}"), &[], b"x"));
+        }
+        let (_, r) = live.end();
+        assert_eq!(number(&r.only_flow()["dest_port"]), 53);
+        assert_eq!(number(&r.stats()["stats"]["capture"]["kernel_packets"]), 1);
+    });
+}
+
+#[test]
+fn it_ends_under_load_and_every_frame_of_it_is_accounted_for() {
+    inside("it_ends_under_load_and_every_frame_of_it_is_accounted_for", || {
+        wire("va", "vb");
+        let folder = folder();
+        let live = Live::on("vb", folder.path(), &["--workers", "1"]);
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let flood = std::thread::spawn({
+            let stop = std::sync::Arc::clone(&stop);
+            move || {
+                let (sender, mut n) = (Sender::on("va"), 0u16);
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    n = n.wrapping_add(1);
+                    let to = format!("203.0.113.{}:{}", n % 250, 1_000 + n % 5_000);
+                    sender.send(&datagram("192.168.1.2:4000", &to, &[], &n.to_be_bytes().repeat(40)));
+                }
+            }
+        });
+        std::thread::sleep(Duration::from_secs(2));
+        let asked = Instant::now();
+        let (status, r) = live.end();
+        assert!(asked.elapsed() < Duration::from_secs(10), "it ended after {:?}", asked.elapsed());
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        flood.join().unwrap();
+        assert!(status.success());
+        let (s, ours) = (&r.stats()["stats"], &r.stats()["farend"]["stats"]);
+        let (delivered, drops) =
+            (number(&ours["packets"]["delivered"]), number(&ours["packets"]["kernel_drops"]));
+        assert!(delivered > 10_000, "{delivered}");
+        assert_eq!(number(&s["capture"]["kernel_packets"]), delivered + drops);
+        let in_flows: u64 = r
+            .flows()
+            .iter()
+            .map(|f| number(&f["flow"]["pkts_toserver"]) + number(&f["flow"]["pkts_toclient"]))
+            .sum();
+        assert_eq!(in_flows + support::records::sum(&ours["tracking"]["untracked"]), delivered);
+    });
+}
