@@ -157,6 +157,57 @@ fn a_brand_of_vpn_by_name_alone_raises_nothing() {
     assert!(r.alerts().is_empty(), "a name is not enough for a finding");
 }
 
+/// Gaps of a person's keys, s.
+const TYPED: [f64; 20] = [
+    0.182, 0.131, 0.244, 0.097, 0.165, 0.309, 0.148, 0.203, 0.118, 0.427, 0.176, 0.088, 0.221, 1.63, 0.154,
+    0.192, 0.268, 0.109, 2.24, 0.351,
+];
+
+/// A session with AnyDesk's relay in which one side types and the other answers, for 80 s.
+fn typed(operator: crate::support::tcp::Side) -> Capture {
+    let mut c = Capture::default();
+    let mut t = Tcp::open(end(CLIENT), end("88.198.54.20:443"), &mut c);
+    t.send(Client, &client_hello("relay-0a1b2c3d.net.anydesk.com"), &mut c);
+    t.send(Server, &server_hello(), &mut c);
+    let operated = if matches!(operator, Client) { Server } else { Client };
+    let record = |len: usize| [&[0x17, 3, 3, 0, len as u8][..], &vec![0xA5; len]].concat();
+    let mut seconds = 0.0;
+    for (i, gap) in TYPED.iter().cycle().enumerate() {
+        seconds += gap;
+        if seconds > 80.0 {
+            break;
+        }
+        c.wait(gap - 0.045);
+        t.send(operator, &record(40), &mut c);
+        c.wait(0.041);
+        t.send(operated, &record([40, 56, 140][i % 3]), &mut c);
+    }
+    t.close(&mut c);
+    c
+}
+
+#[test]
+fn a_tool_by_name_whose_shape_shows_somebody_at_work_in_here_is_remote_control() {
+    let r = records_of(&typed(Server));
+    let found: Vec<&str> = r.alerts().iter().filter_map(|a| a["farend"]["finding"].as_str()).collect();
+    assert_eq!(found, ["remote_control", "remote_control_suspicious_origin"]);
+    let alert = &r.alerts()[0]["farend"];
+    assert_eq!((alert["host"].as_str(), alert["tool"].as_str()), (Some("192.168.1.9"), Some("AnyDesk")));
+    let of: Vec<&str> =
+        alert["evidence"].as_array().expect("a list").iter().filter_map(|e| e["kind"].as_str()).collect();
+    for kind in ["catalogue.sni", "shape.operated", "session.sustained"] {
+        assert!(of.contains(&kind), "{kind} is missing in {of:?}");
+    }
+    assert_eq!(r.only_flow()["farend"]["controlled"], "src", "who called is the one that is operated");
+}
+
+#[test]
+fn the_same_tool_used_from_in_here_on_a_machine_out_there_is_none() {
+    let r = records_of(&typed(Client));
+    assert_eq!(r.only_flow()["farend"]["controlled"], "dest");
+    assert!(r.alerts().is_empty(), "{:?}", r.alerts());
+}
+
 fn run(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_farend"));
     command.args(args).env_remove("COLUMNS").stdin(Stdio::null()).output().expect("the program starts")
