@@ -4,7 +4,7 @@ use crate::support::capture::{Capture, SECOND_NS};
 use crate::support::frame::{self, ACK, FIN, Ip, PSH, RST, SYN, end, ip};
 use crate::support::payloads::{noise, rdp, sessions};
 use crate::support::records::{Records, ends, number, packets};
-use crate::support::replay::records_of;
+use crate::support::replay::{Setup, records_of, run_capture};
 use crate::support::tcp::{Client, Server, Tcp};
 
 const CLIENT: &str = "192.168.1.10:40000";
@@ -657,4 +657,37 @@ fn of_two_syn_acks_the_one_that_the_opener_acknowledges_counts() {
         let r = records_of(&c);
         assert_eq!(r.only_flow()["farend"]["label"], "http_proxy", "answered last: {answered_last}");
     }
+}
+
+#[test]
+fn a_flow_that_goes_on_is_recorded_at_its_interval_with_what_it_came_to() {
+    let (mut c, mut t) = tcp();
+    t.handshake(&mut c);
+    for _ in 0..200 {
+        c.wait(1.0);
+        t.send(Client, b"on and on", &mut c);
+    }
+    t.close(&mut c);
+    pass(&mut c, 30);
+    let run = |workers| {
+        let setup = Setup { flow_interval_ns: Some(60 * SECOND_NS), workers, ..Setup::default() };
+        run_capture(&c, &setup).records()
+    };
+    let r = run(1);
+    assert_eq!(r.0, run(3).0, "for any number of workers");
+    let lasting: Vec<_> =
+        r.of("farend_flow").into_iter().filter(|f| ends(f) == [end(CLIENT), end(SERVER)]).collect();
+    let ended = ours(&r);
+    assert_eq!((lasting.len(), ended.len()), (3, 1));
+    let mut before = 0;
+    for (i, f) in lasting.iter().enumerate() {
+        assert_eq!(f["flow_id"], ended[0]["flow_id"]);
+        assert_eq!(f["flow"]["start"], ended[0]["flow"]["start"]);
+        assert!(f["flow"].get("reason").is_none(), "it has not ended: {f}");
+        let sent = packets(f)[0];
+        let due = 60 * (i as u64 + 1);
+        assert!((due..due + 20).contains(&sent) && sent > before, "{sent} packets at the {}th", i + 1);
+        before = sent;
+    }
+    assert!(packets(ended[0])[0] > before);
 }

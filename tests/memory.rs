@@ -160,6 +160,7 @@ impl Flood {
             catalogue: farend::catalog::Catalogue::embedded(),
             all_flows: self.all_flows,
             home,
+            flow_interval_ns: None,
             hash_seed: Some(1),
         })
         .expect("address space");

@@ -29,6 +29,8 @@ pub struct Setup {
     pub capacity: u32,
     pub limits: Limits,
     pub home: Home,
+    /// See [`WorkerConfig::flow_interval_ns`].
+    pub flow_interval_ns: Option<i64>,
     pub timeouts: Timeouts,
     pub types: Types,
 }
@@ -42,6 +44,7 @@ impl Default for Setup {
             capacity: 65_536,
             limits: Limits { flows: 256, bytes: 256 * 1024 },
             home: Home::default(),
+            flow_interval_ns: None,
             timeouts: Timeouts::default(),
             types: Types::default(),
         }
@@ -79,6 +82,7 @@ pub fn run(source: &mut dyn Source, setup: &Setup) -> Outcome {
             limits: setup.limits,
             catalogue: farend::catalog::Catalogue::embedded(),
             all_flows: types.flow,
+            flow_interval_ns: setup.flow_interval_ns,
             home: setup.home.clone(),
             hash_seed: setup.seed,
         },
@@ -131,6 +135,10 @@ struct ToEve {
 impl Sink for ToEve {
     fn flow(&mut self, ended: &Ended, far: &Far<'_>, alerted: bool) {
         self.eve.flow(ended, far, alerted);
+    }
+
+    fn lasting(&mut self, so_far: &Ended, far: &Far<'_>, alerted: bool) {
+        self.eve.lasting(so_far, far, alerted);
     }
 
     fn alert(&mut self, finding: &Finding, weights: &Weights, ts_ns: i64) {

@@ -39,6 +39,10 @@ pub(super) fn live(args: LiveArgs) -> Result<u8, Failure> {
     let live = Live {
         board: Board::default(),
         stats_every_ns: i64::try_from(config.live.stats_interval.get()).unwrap_or(60) * SECOND_NS,
+        flow_interval_ns: match i64::try_from(config.live.flow_interval.get()).unwrap_or(0) {
+            0 => None,
+            seconds => Some(seconds * SECOND_NS),
+        },
         stats_due_ns: None,
     };
     analyse(&mut source, &args.shared.output, &config, intel, Some(live))

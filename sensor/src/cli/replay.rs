@@ -49,6 +49,7 @@ pub(super) fn analyse(
         .map(|eve| if live.is_some() { eve.of_interfaces() } else { eve });
     // Host records tell shares of a host's bytes, so they need every flow, too.
     let all_flows = eve.as_ref().is_some_and(|e| e.types().flow || e.types().host);
+    let flow_interval_ns = live.as_ref().and_then(|live| live.flow_interval_ns);
     let board = live.as_ref().map(|live| Arc::clone(&live.board));
     let sinks = Sinks { eve, sessions: Sessions::default(), all_flows, live, files: files.clone() };
     let mut reducer = Reducer::new(Arc::new(intel), home.clone(), weights, sinks);
@@ -59,6 +60,7 @@ pub(super) fn analyse(
             limits: config.inspect.limits(),
             catalogue: super::catalog::of(config)?,
             all_flows,
+            flow_interval_ns,
             home: home.clone(),
             hash_seed: None,
         },
@@ -165,6 +167,8 @@ pub(super) struct Live {
     pub(super) board: Board,
     /// A statistics record comes this often, ns.
     pub(super) stats_every_ns: i64,
+    /// A flow that goes on is recorded this often, ns.
+    pub(super) flow_interval_ns: Option<i64>,
     /// When the next one is due, ns since the epoch.
     pub(super) stats_due_ns: Option<i64>,
 }
@@ -186,6 +190,12 @@ impl Sink for Sinks {
     fn host(&mut self, record: &HostRecord, weights: &Weights, ts_ns: i64) {
         if let Some(eve) = &mut self.eve {
             eve.host(record, weights, ts_ns);
+        }
+    }
+
+    fn lasting(&mut self, so_far: &Ended, far: &Far<'_>, alerted: bool) {
+        if let Some(eve) = &mut self.eve {
+            eve.lasting(so_far, far, alerted);
         }
     }
 

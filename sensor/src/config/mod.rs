@@ -148,6 +148,8 @@ pub struct LiveSection {
     pub ring_mib: Whole<1, 4_096>,
     /// Seconds between statistics records.
     pub stats_interval: Seconds,
+    /// Seconds after which a flow that goes on is recorded, and again after as many; 0: only when it ends.
+    pub flow_interval: Whole<0, { 7 * DAY }>,
 }
 
 /// `[output]`
@@ -256,7 +258,11 @@ impl Default for InspectSection {
 
 impl Default for LiveSection {
     fn default() -> Self {
-        Self { ring_mib: const { Whole::new(64) }, stats_interval: const { Whole::new(60) } }
+        Self {
+            ring_mib: const { Whole::new(64) },
+            stats_interval: const { Whole::new(60) },
+            flow_interval: const { Whole::new(3_600) },
+        }
     }
 }
 

@@ -24,6 +24,8 @@ const MAX_ALERTED: usize = 65_536;
 pub trait Sink {
     /// A flow has ended. `far` is its far end (side, what is known, name by DNS); `alerted`: a finding rests on it.
     fn flow(&mut self, ended: &Ended, far: &Far<'_>, alerted: bool);
+    /// A flow goes on; what it came to so far.
+    fn lasting(&mut self, _so_far: &Ended, _far: &Far<'_>, _alerted: bool) {}
     /// A finding was raised at packet time `ts_ns`.
     fn alert(&mut self, finding: &Finding, weights: &Weights, ts_ns: i64);
     /// What is known of a host at the end.
@@ -122,6 +124,7 @@ impl<S: Sink> Reducer<S> {
             all.names.append(&mut report.names);
             all.sightings.append(&mut report.sightings);
             all.ended.append(&mut report.ended);
+            all.lasting.append(&mut report.lasting);
             all.counters.add(&report.counters);
             if all.exchanged.is_empty() {
                 all.exchanged = report.exchanged;
@@ -159,6 +162,11 @@ impl<S: Sink> Reducer<S> {
                 let alerted = self.alerted.remove(&ended.flow.id);
                 self.sink.flow(ended, &far, alerted);
             }
+        }
+        all.lasting.sort_by_key(|e| (e.flow.birth.input, e.flow.birth.number, e.flow.birth.layer));
+        for so_far in &all.lasting {
+            let far = Far::of(so_far, &self.names, ctx);
+            self.sink.lasting(so_far, &far, self.alerted.contains(&so_far.flow.id));
         }
         self.sink.tick(tick.now_ns);
         if !tick.last && self.sink.wants_counters(tick.now_ns) {

@@ -107,6 +107,8 @@ pub struct Report {
     pub sightings: Vec<Sighting>,
     /// Names.
     pub names: Vec<Learned>,
+    /// Flows that go on, at their interval: what they came to so far. [`Ended::end`] means nothing in them.
+    pub lasting: Vec<Ended>,
     /// The worker's counters at that moment.
     pub counters: Counters,
     /// Host inside and bytes over the border of flows that ended and matter no further, in no order.

@@ -72,6 +72,8 @@ pub struct Config {
     pub catalogue: &'static Catalogue,
     /// Report every flow that ends, not only those that matter to findings.
     pub all_flows: bool,
+    /// A flow that goes on is reported whenever it is older by this, ns; `None`: only when it ends.
+    pub flow_interval_ns: Option<i64>,
     /// Which addresses are inside.
     pub home: Home,
     /// Seed of the table hash; random where `None`.
@@ -99,6 +101,8 @@ struct Core {
     report: Report,
     counters: Counters,
     swept_to: Option<u64>,
+    /// When each shard was swept last, ns since the epoch.
+    swept_ns: Box<[i64; SHARDS]>,
     private_seen: bool,
     /// With the packet at hand some flow may have to make way.
     fed: bool,
@@ -125,6 +129,7 @@ impl Worker {
                 report: Report::default(),
                 counters: Counters::default(),
                 swept_to: None,
+                swept_ns: Box::new([i64::MIN; SHARDS]),
                 private_seen: false,
                 fed: false,
                 due: Vec::new(),
@@ -243,6 +248,7 @@ impl Worker {
                 for shard in (0..=255u8).filter(|s| u64::from(*s) % SPOKES == second % SPOKES) {
                     self.core.sweep(&mut self.v4, shard, tick.now_ns);
                     self.core.sweep(&mut self.v6, shard, tick.now_ns);
+                    self.core.swept_ns[usize::from(shard)] = tick.now_ns;
                 }
             }
             self.core.swept_to = Some(now_s);
@@ -600,7 +606,9 @@ impl Core {
         let mut report = std::mem::take(&mut self.report);
         report.tick = tick.number;
         report.counters = self.counters.clone();
-        report.ended.sort_unstable_by_key(|e| (e.flow.birth.input, e.flow.birth.number, e.flow.birth.layer));
+        for list in [&mut report.ended, &mut report.lasting] {
+            list.sort_unstable_by_key(|e| (e.flow.birth.input, e.flow.birth.number, e.flow.birth.layer));
+        }
         report
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! In: ticks and full shards. Out: calls of [`Core::end`], in an order that only the shard's own history makes.
 
-use super::{Core, Worker};
+use super::opener::last_word;
+use super::{Core, Ended, Worker, flow_id};
 use crate::clock::SECOND_NS;
 use crate::decode::proto;
 use crate::flow::{End, Key, Table, flag};
@@ -96,7 +97,32 @@ impl Core {
         }
         due.clear();
         self.due = due;
+        if let Some(interval_ns) = self.config.flow_interval_ns {
+            self.tell_lasting(table, shard, now_ns, interval_ns.max(1));
+        }
         table.trim(shard);
+    }
+
+    /// Reports the flows of a shard that have become older by a whole number of intervals since it was swept last.
+    fn tell_lasting<K: Key>(&mut self, table: &Table<K>, shard: u8, now_ns: i64, interval_ns: i64) {
+        let swept_ns = self.swept_ns[usize::from(shard)];
+        for at in table.slots(shard) {
+            let (entry, birth) = (table.entry(at), table.birth(at));
+            let intervals = |ns: i64| ns.saturating_sub(birth.first_ns).max(0) / interval_ns;
+            if intervals(now_ns) <= intervals(swept_ns) {
+                continue;
+            }
+            let hot = &entry.hot;
+            let mut verdict = if hot.has(flag::INSPECTED) {
+                Some(self.inspector.verdict(hot.cold))
+            } else {
+                self.verdict_of(hot).cloned()
+            };
+            let (opener, basis) = last_word(entry, verdict.as_mut());
+            let flow = flow_id(&entry.key, birth, opener, basis);
+            let verdict = verdict.map(Box::new);
+            self.report.lasting.push(Ended { flow, hot: *hot, opener, end: End::Idle, verdict });
+        }
     }
 
     pub(super) fn end_all<K: Key>(&mut self, table: &mut Table<K>, shard: u8, end: End) {

@@ -135,6 +135,22 @@ impl<W: Write> Eve<W> {
 
     /// A flow that ended.
     pub fn flow(&mut self, ended: &Ended, far: &Far<'_>, alerted: bool) {
+        self.flow_record("flow", Some(ended.end.reason()), ended, far, alerted);
+    }
+
+    /// A flow that goes on: the same with what it came to so far.
+    pub fn lasting(&mut self, so_far: &Ended, far: &Far<'_>, alerted: bool) {
+        self.flow_record("farend_flow", None, so_far, far, alerted);
+    }
+
+    fn flow_record(
+        &mut self,
+        event_type: &'static str,
+        reason: Option<&'static str>,
+        ended: &Ended,
+        far: &Far<'_>,
+        alerted: bool,
+    ) {
         if !self.types.flow {
             return;
         }
@@ -150,7 +166,7 @@ impl<W: Write> Eve<W> {
             flow_id: flow.id,
             in_iface: None,
             pcap_filename: None,
-            event_type: "flow",
+            event_type,
             tuple: Tuple::of(flow),
             app_proto: Some(app_proto(verdict.map_or("", |v| v.app_proto))),
             flow: Some(Flow {
@@ -162,7 +178,7 @@ impl<W: Write> Eve<W> {
                 end: iso8601(end),
                 age: u64::try_from(end.saturating_sub(start) / SECOND_NS).unwrap_or(0),
                 state: hot.state().as_str(),
-                reason: ended.end.reason(),
+                reason,
                 alerted,
             }),
             tcp: is_tcp.then(|| TcpRecord::of(flags)),
@@ -366,7 +382,8 @@ struct Flow {
     end: String,
     age: u64,
     state: &'static str,
-    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
     alerted: bool,
 }
 
