@@ -1,6 +1,6 @@
 //! Flows under watch: those that might be somebody operating a machine, for as long as their shape may still show it.
 //!
-//! In: payload packets of flows that are decided and whose operated side nothing in their content told. Out: a [`Judgement`] of
+//! In: payload packets of flows that are decided. Out: a [`Judgement`] of
 //! [`farend_analyzers::shape`]. The state of a flow is large and every packet of it costs, so few are watched: whoever sends bulk,
 //! or nothing small, or shows nothing for a minute is let go and gets another chance when it has grown. Places are
 //! bounded a shard; a newcomer takes one only from a flow that has fallen silent, so that crowds do not push each other out

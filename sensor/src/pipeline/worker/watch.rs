@@ -1,6 +1,7 @@
 //! Flows whose shape may tell that somebody operates a machine across them: taken under watch, fed, judged.
 //!
-//! In: packets of decided flows. Out: the operated side and the evidence for it, in the flow's verdict.
+//! In: packets of decided flows. Out: evidence that somebody does, and where the content did not tell it the operated side, in the
+//! flow's verdict.
 
 use farend_analyzers::{Dir, Evidence, shape};
 
@@ -31,8 +32,8 @@ impl Core {
     fn consider<K: Key>(&mut self, table: &mut Table<K>, at: u32, unit: &Unit) {
         let hot = *table.hot_mut(at);
         let first_ns = table.birth(at).first_ns;
-        let known = self.verdict_of(&hot).is_some_and(|v| v.controlled.is_some());
-        if known || !watch::worth(hot.packets(0) + hot.packets(1), first_ns, unit.ts_ns) {
+        let judged = self.verdict_of(&hot).is_some_and(shape_is_told);
+        if judged || !watch::worth(hot.packets(0) + hot.packets(1), first_ns, unit.ts_ns) {
             return;
         }
         match self.watch.makes_way(unit.shard, unit.ts_ns) {
@@ -97,8 +98,12 @@ impl Core {
             hot.flags |= flag::VERDICT;
             hot.cold = self.keep(Verdict::default());
         }
-        self.counters.evidence[0] += 1;
         let verdict = self.verdicts[hot.cold as usize].get_or_insert_default();
+        if verdict.controlled.is_some_and(|told| told != judgement.operated) {
+            // What the content tells stands; a shape that contradicts it shows only that it can err.
+            return verdict;
+        }
+        self.counters.evidence[0] += 1;
         verdict.controlled = Some(judgement.operated);
         verdict.evidence.push(Evidence {
             kind: &shape::OPERATED,
@@ -107,6 +112,11 @@ impl Core {
         });
         verdict
     }
+}
+
+/// Whether the shape of the flow has been judged.
+fn shape_is_told(verdict: &Verdict) -> bool {
+    verdict.evidence.iter().any(|e| e.kind.name == shape::OPERATED.name)
 }
 
 fn seen(unit: &Unit, hot: &Hot, side: usize) -> Seen {
