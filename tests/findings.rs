@@ -317,6 +317,21 @@ fn one_direction_alone_lowers_a_finding() {
 }
 
 #[test]
+fn who_serves_a_vpn_does_not_leave_through_it() {
+    // A server of one's own, called from a hosting network: the caller's traffic comes in here.
+    let (server, caller) = (end("192.168.178.149:51820"), end("194.33.44.11:40000"));
+    let mut c = Capture::default();
+    for (side, bytes) in wireguard(80) {
+        let (from, to) = if side == Client { (caller, server) } else { (server, caller) };
+        c.datagram(from, to, &bytes);
+    }
+    let r = records_of(&c);
+    assert_eq!(r.only_flow()["farend"]["label"], "wireguard");
+    assert_eq!(score_of(&r, "egress_vpn"), None);
+    assert_eq!(score_of(&r, "egress_vps"), None);
+}
+
+#[test]
 fn a_label_from_the_middle_of_a_session_lowers_a_finding() {
     // WireGuard is recognised by its data alone.
     let client = end("192.168.178.149:40000");

@@ -67,14 +67,15 @@ fn leaves_through(info: &LabelInfo) -> Option<FindingKind> {
 
 impl Session<'_> {
     /// Whether traffic of the flow's side `n` leaves through the session: it is inside, the other side is outside, and it is the
-    /// one that uses the carrier. Of a VPN either side may begin.
+    /// one that uses the carrier: whoever serves one takes others' traffic in. Of a VPN under way it does not show who is whose client.
     pub(super) fn is_egress_of(&self, n: usize, ctx: Context<'_>) -> bool {
         let carries = leaves_through(self.info).is_some() || OWN_CARRIERS.contains(&self.info.label);
         let client = usize::from(self.verdict.client == Some(Side::Dest));
+        let unknown = self.info.category == Category::Vpn && self.verdict.client.is_none();
         carries
             && ctx.home.holds(self.flow.ip[n], ctx.private_seen)
             && ctx.home.is_outside(self.flow.ip[1 - n])
-            && (self.info.category == Category::Vpn || n == client)
+            && (unknown || n == client)
     }
 }
 
@@ -140,22 +141,8 @@ impl Ledger {
         let (prior, weights) = (self.weights.prior(kind.as_str()), Arc::clone(&self.weights));
         let claim = Claim { kind, service: None, peer: host, label: None };
         let Some(finding) = self.entry(host, claim, 1, || Finding {
-            kind,
-            host,
-            peer,
-            peer_port: flow.port[1],
-            far_end: far.clone(),
-            label: None,
-            tool: None,
-            service: None,
-            share: None,
-            flow: flow.clone(),
-            seen_ns: [flow.birth.first_ns, ended.hot.last_ns],
-            prior,
-            lines: Vec::new(),
             packets: volume.packets,
-            raised: false,
-            tally: Default::default(),
+            ..Finding::begun(kind, flow, 1, &far, prior)
         }) else {
             return;
         };

@@ -202,6 +202,34 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// A finding of this kind about the other side of the flow's side `peer_side`, with no evidence yet.
+    pub(super) fn begun(
+        kind: FindingKind,
+        flow: &FlowId,
+        peer_side: usize,
+        far: &FarEnd,
+        prior: i32,
+    ) -> Self {
+        Self {
+            kind,
+            host: flow.ip[1 - peer_side],
+            peer: flow.ip[peer_side],
+            peer_port: flow.port[peer_side],
+            far_end: far.clone(),
+            label: None,
+            tool: None,
+            service: None,
+            share: None,
+            flow: flow.clone(),
+            seen_ns: [flow.birth.first_ns; 2],
+            prior,
+            lines: Vec::new(),
+            packets: [0; 2],
+            raised: false,
+            tally: Tally::default(),
+        }
+    }
+
     /// Adds a line, or replaces the one of the same kind and packet input (a session that has grown is one line).
     pub fn put(&mut self, line: Line) {
         let same = |l: &Line| l.kind == line.kind && (l.family != "protocol" || l.packet == line.packet);

@@ -33,22 +33,9 @@ impl Ledger {
         let weights = Arc::clone(&self.weights);
         let claim = Claim { kind, service, peer: host, label: None };
         let Some(finding) = self.entry(host, claim, 1, || Finding {
-            kind,
-            host,
-            peer,
-            peer_port: flow.port[0],
-            far_end: far.clone(),
-            label: None,
-            tool: None,
             service,
-            share: None,
-            flow: flow.clone(),
-            seen_ns: [flow.birth.first_ns, ended.hot.last_ns],
-            prior,
-            lines: Vec::new(),
             packets: volume.packets,
-            raised: false,
-            tally: Default::default(),
+            ..Finding::begun(kind, flow, 0, &far, prior)
         }) else {
             return;
         };

@@ -74,22 +74,9 @@ impl Ledger {
         let prior = self.weights.prior(kind.as_str());
         let claim = Claim { kind, service: None, peer, label: Some(s.info.label) };
         let finding = self.entry(host, claim, s.verdict.evidence.len() as u64, || Finding {
-            kind,
-            host,
-            peer,
-            peer_port: s.flow.port[peer_side],
-            far_end: far.clone(),
             label: Some(s.info.label),
             tool: s.verdict.tool,
-            service: None,
-            share: None,
-            flow: s.flow.clone(),
-            seen_ns: [s.flow.birth.first_ns; 2],
-            prior,
-            lines: Vec::new(),
-            packets: [0; 2],
-            raised: false,
-            tally: Default::default(),
+            ..Finding::begun(kind, s.flow, peer_side, far, prior)
         })?;
         finding.seen_ns = [finding.seen_ns[0].min(s.span[0]), finding.seen_ns[1].max(s.span[1])];
         Some(finding)
@@ -121,7 +108,8 @@ pub(super) fn add_session(
             weighed => weighed,
         };
         // Every session with a peer begins with the same handshake: said once, it is said.
-        if if family == PROTOCOL { deciding } else { of_behaviour } {
+        let counts = if family == PROTOCOL { deciding } else { of_behaviour };
+        if counts {
             finding.put(Line {
                 kind: e.kind.name,
                 family: family.into(),

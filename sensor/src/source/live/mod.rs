@@ -25,7 +25,7 @@ const WAIT: Duration = Duration::from_millis(100);
 const HOLD: Duration = Duration::from_millis(40);
 /// State of the interfaces is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
-/// Messages kept for the end; all are told as they come.
+/// Messages that are told and kept for the end; an interface that flaps on is not told any further.
 const MESSAGES_KEPT: usize = 1_000;
 /// After the order to stop, what has been received is read for so long at most.
 const DRAIN: Duration = Duration::from_millis(200);
