@@ -179,19 +179,19 @@ impl Flood {
                 worker.packets(&lanes[0]);
                 lanes[0].list.clear();
                 lanes[0].extra.clear();
-                let report = worker.tick(tick);
+                let report = worker.tick(&tick);
                 if block {
                     quotas.share(&worker.demand());
                     worker.set_quotas(&quotas);
                 }
-                reducer.tick(tick, vec![report]);
+                reducer.tick(&tick, vec![report]);
             });
             worker.packets(&lanes[0]);
             lanes[0].clear();
             most_live = most_live.max(worker.counters().live);
         }
         let tick = splitter.end();
-        reducer.tick(tick, vec![worker.tick(tick)]);
+        reducer.tick(&tick, vec![worker.tick(&tick)]);
         let heap = PEAK.load(Relaxed).saturating_sub(before);
         println!("most flows {most_live}, heap {:.1} MiB", heap as f64 / MIB as f64);
         let (flows, decode) = (worker.counters().clone(), splitter.counters().clone());

@@ -88,7 +88,8 @@ pub fn run(source: &mut dyn Source, setup: &Setup) -> Outcome {
         },
         workers: setup.workers,
         batch: setup.batch,
-        board: None,
+        switch: None,
+        cpus: Vec::new(),
     };
     let summary = run_pipeline(source, &settings, &mut reducer, &mut |_, _| {}).expect("the pipeline runs");
     let problems: Vec<String> = source.problems().iter().map(ToString::to_string).collect();

@@ -10,7 +10,7 @@ pub mod shared;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use farend_analyzers::LabelInfo;
 
@@ -29,6 +29,9 @@ pub const EMBEDDED: [(&str, &str); 6] = [
     ("config/catalogue/rmm.toml", include_str!("../../../config/catalogue/rmm.toml")),
     ("config/catalogue/vpn.toml", include_str!("../../../config/catalogue/vpn.toml")),
 ];
+
+/// The latest one with files of the user's.
+static LATEST: Mutex<Option<&'static Catalogue>> = Mutex::new(None);
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::of(lines::embedded()));
 
@@ -67,7 +70,8 @@ impl Catalogue {
     }
 
     /// The built-in catalogue with the user's files laid over it: a tool of the same name is replaced, a rule that both have is
-    /// the user's. What it takes is never given back: a program has one catalogue, or another one when it is told to read it again.
+    /// the user's. What it takes is never given back: a program has one catalogue, and another one only when it is told to read files
+    /// again that have changed since.
     ///
     /// # Errors
     /// All mistakes in the files, each with its place; one without a place where a file cannot be read.
@@ -80,7 +84,12 @@ impl Catalogue {
         let replaced = |old: &Tool| tools.iter().any(|new| new.is_called(&old.name));
         let kept: Vec<Tool> = embedded.tools.iter().filter(|old| !replaced(old)).cloned().collect();
         // Of equal rules the first wins.
-        Ok(Box::leak(Box::new(Self::of(tools.into_iter().chain(kept).collect()))))
+        let tools: Vec<Tool> = tools.into_iter().chain(kept).collect();
+        let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+        match *latest {
+            Some(same) if same.tools == tools => Ok(same),
+            _ => Ok(*latest.insert(Box::leak(Box::new(Self::of(tools))))),
+        }
     }
 
     fn of(tools: Vec<Tool>) -> Self {

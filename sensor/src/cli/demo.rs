@@ -1,6 +1,7 @@
 //! `farend demo`: the bundled laptop-farm capture.
 
-use super::{DemoArgs, Failure, replay};
+use super::analyse::{Run, analyse, open_eve};
+use super::{DemoArgs, Failure};
 use crate::config::{Config, Whole};
 use crate::intel::Intel;
 use crate::source::{Inputs, Options};
@@ -9,9 +10,11 @@ use crate::source::{Inputs, Options};
 const CAPTURE: &[u8] = include_bytes!("../../../pcaps/farm_laptop.pcap");
 
 pub(super) fn demo(args: DemoArgs) -> Result<u8, Failure> {
-    let mut source = Inputs::from_stream("farm_laptop.pcap", Box::new(CAPTURE), &Options::default())
+    let source = Inputs::from_stream("farm_laptop.pcap", Box::new(CAPTURE), &Options::default())
         .map_err(Failure::runtime)?;
     let mut config = Config { workers: Whole::new(1), ..Config::default() };
     args.output.lay_over(&mut config.output);
-    replay::analyse(&mut source, &args.output, &config, Intel::embedded(), None)
+    let eve = config.output.eve.as_deref().map(open_eve).transpose()?;
+    let (output, intel) = (&args.output, Intel::embedded());
+    analyse(&mut [Box::new(source)], Run { output, config: &config, intel, eve, going: None, switch: None })
 }

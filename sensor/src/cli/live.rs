@@ -1,51 +1,100 @@
 //! `farend live`: a span port until it is told to stop.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::replay::{Live, analyse};
+use super::analyse::{Run, analyse, open_eve, workers};
+use super::reload::{Reload, on_hangup};
+use super::sinks::{Going, Orders};
 use super::{Failure, LiveArgs, config, say};
-use crate::clock::SECOND_NS;
+use crate::config::Timestamps;
 use crate::intel::Intel;
-use crate::pipeline::Board;
-use crate::source::live::{ListenError, Live as Source, Options};
+use crate::pipeline::Switch;
+use crate::source::Source;
+use crate::source::live::{ListenError, Live, Options};
 
 pub(super) fn live(args: LiveArgs) -> Result<u8, Failure> {
     let config = args.shared.laid_over(config::load(args.shared.config.as_deref())?);
     let intel = Intel::with_files(&config.intel.files).map_err(Failure::usage)?;
     intel.warnings().iter().for_each(say::warn);
+    config::weights(&config)?;
+    super::catalog::of(&config)?;
     let options = Options {
         ring_bytes: usize::try_from(config.live.ring_mib.get()).unwrap_or(64) << 20,
         filter: config.input.filter.clone(),
+        hardware_time: config.live.timestamps == Timestamps::Hardware,
         duration: args.duration,
     };
     let stop = stop_on_signals().map_err(|e| Failure::runtime(format!("signals: {e}")))?;
-    let mut source = Source::open(&args.interfaces, &options, stop).map_err(|e| match e {
+    let workers = workers(&config);
+    let parts = Live::open(&args.interfaces, workers, &options, &stop).map_err(|e| match e {
         ListenError::NoInterface { .. } | ListenError::Filter(_) => Failure::usage(e),
         other => Failure::runtime(other),
     })?;
-    if !args.shared.output.quiet {
+    let mut sources: Vec<Box<dyn Source + Send>> =
+        parts.into_iter().map(|part| Box::new(part) as Box<dyn Source + Send>).collect();
+    let eve = config.output.eve.as_deref().map(open_eve).transpose()?;
+    // Everything that takes a permission is open. Threads that come later begin without one, too.
+    give_up_permissions();
+    let orders = Arc::new(Orders::default());
+    orders.take(&config);
+    let switch = Arc::new(Switch::default());
+    on_hangup(Reload {
+        shared: args.shared.clone(),
+        running: config.clone(),
+        orders: Arc::clone(&orders),
+        switch: Arc::clone(&switch),
+    })
+    .map_err(|e| Failure::runtime(format!("signals: {e}")))?;
+    let output = &args.shared.output;
+    if !output.quiet {
         let filter = options.filter.as_ref().map(|f| format!(", filter '{f}'")).unwrap_or_default();
         let names = args.interfaces.join(", ");
+        let rings = if workers == 1 { String::new() } else { format!("{workers} workers, ") };
         say::warn(format_args!(
-            "listening on {names}, ring of {} MiB each{filter}",
+            "listening on {names}, {rings}ring of {} MiB each{filter}",
             config.live.ring_mib.get()
         ));
     }
-    let live = Live {
-        board: Board::default(),
-        stats_every_ns: i64::try_from(config.live.stats_interval.get()).unwrap_or(60) * SECOND_NS,
-        flow_interval_ns: match i64::try_from(config.live.flow_interval.get()).unwrap_or(0) {
-            0 => None,
-            seconds => Some(seconds * SECOND_NS),
-        },
-        stats_due_ns: None,
-    };
-    analyse(&mut source, &args.shared.output, &config, intel, Some(live))
+    let going = Some(Going::new(orders, !output.quiet && io::stderr().is_terminal()));
+    analyse(&mut sources, Run { output, config: &config, intel, eve, going, switch: Some(switch) })
+}
+
+impl Orders {
+    /// Takes over what the configuration says.
+    pub(super) fn take(&self, config: &crate::config::Config) {
+        let seconds = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.stats_interval.store(seconds(config.live.stats_interval.get()), Ordering::Relaxed);
+        self.host_interval.store(seconds(config.live.host_interval.get()), Ordering::Relaxed);
+    }
+}
+
+/// Gives up every capability, for good: also those that a program with the set-user-id bit would bring. What the sockets may do was
+/// settled when they were opened.
+fn give_up_permissions() {
+    use caps::{CapSet, Capability};
+    for capability in caps::all() {
+        // Takes CAP_SETPCAP, which is among them and not always given; the sets below are what counts.
+        if capability != Capability::CAP_SETPCAP {
+            let _ = caps::drop(None, CapSet::Bounding, capability);
+        }
+    }
+    let _ = caps::drop(None, CapSet::Bounding, Capability::CAP_SETPCAP);
+    let left = [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted]
+        .into_iter()
+        .filter_map(|set| caps::clear(None, set).err())
+        .last();
+    // SAFETY: a plain call that only takes something away.
+    let no_new = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    if let Some(error) = left {
+        say::warn(format_args!("permissions could not be given up: {error}"));
+    } else if no_new != 0 {
+        say::warn(format_args!("permissions could not be given up: {}", io::Error::last_os_error()));
+    }
 }
 
 /// A switch that SIGINT and SIGTERM turn on; a second one ends the program at once.

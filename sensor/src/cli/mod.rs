@@ -1,6 +1,8 @@
 //! The command line: what `farend` offers, and exit codes.
 
+mod analyse;
 mod analyzers;
+mod bar;
 mod catalog;
 mod columns;
 mod completions;
@@ -10,8 +12,11 @@ mod explain;
 mod intel;
 #[cfg(target_os = "linux")]
 mod live;
+#[cfg(target_os = "linux")]
+mod reload;
 mod replay;
 mod say;
+mod sinks;
 mod version;
 mod wrap;
 
@@ -153,7 +158,7 @@ struct ExplainArgs {
 }
 
 /// Flags that `replay` and `live` share.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Shared {
     #[command(flatten)]
     output: Output,
@@ -178,7 +183,7 @@ struct Shared {
 }
 
 /// What is written, and how.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Output {
     /// Write EVE records (NDJSON) to a file, or - for standard output
     #[arg(long, value_name = "PATH|-")]

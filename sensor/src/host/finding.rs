@@ -262,6 +262,20 @@ impl Finding {
         }
     }
 
+    /// Takes over other weights.
+    pub(super) fn reweigh(&mut self, weights: &Weights) {
+        self.prior = weights.prior(self.kind.as_str());
+        for line in &mut self.lines {
+            // An analyzer's own stays, unless a file says otherwise.
+            if let (decibans, family) = weights.of(line.kind)
+                && !family.is_empty()
+            {
+                line.decibans = decibans;
+                family.clone_into(&mut line.family);
+            }
+        }
+    }
+
     /// Takes out lines of this kind.
     pub fn retract(&mut self, kind: &str) {
         self.lines.retain(|l| l.kind != kind);

@@ -8,6 +8,7 @@ use farend_analyzers::{Side, label_info};
 
 use super::finding::{Finding, FindingKind, Tally};
 use super::looked::LookUps;
+use super::loss::Loss;
 use super::room::{least, worth};
 use super::service::Service;
 use super::session::{Session, is_exchange};
@@ -124,6 +125,20 @@ impl Ledger {
     #[must_use]
     pub fn weights(&self) -> &Weights {
         &self.weights
+    }
+
+    /// From now on these weights count, also for evidence that is there already.
+    pub fn set_weights(&mut self, weights: Weights) {
+        for finding in self.hosts.values_mut().flat_map(|h| h.findings.values_mut()) {
+            finding.reweigh(&weights);
+        }
+        self.weights = Arc::new(weights);
+    }
+
+    /// Hosts that evidence speaks of.
+    #[must_use]
+    pub fn hosts(&self) -> usize {
+        self.hosts.len()
     }
 
     /// What became of all evidence so far.
@@ -308,13 +323,15 @@ impl Ledger {
         Some(self.hosts.get_mut(&ip)?.findings.entry(key).or_insert_with(|| Box::new(begin())))
     }
 
-    /// Findings whose score has reached the bar since the last call, in order of host and kind.
-    pub fn raise(&mut self, touched: &mut [IpAddr], mut each: impl FnMut(&Finding, &Weights)) {
+    /// Findings whose score has reached the bar since the last call, in order of host and kind, with what was lost while they
+    /// came about.
+    pub fn raise(&mut self, touched: &mut [IpAddr], loss: &Loss, mut each: impl FnMut(&Finding, &Weights)) {
         touched.sort_unstable();
         let mut last = None;
         for ip in touched.iter().filter(|ip| last.replace(**ip) != Some(**ip)) {
             let Some(host) = self.hosts.get_mut(ip) else { continue };
             for finding in host.findings.values_mut() {
+                loss.add_to(finding, &self.weights);
                 if !finding.raised && finding.score(&self.weights) >= self.weights.raise_at {
                     finding.raised = true;
                     each(finding, &self.weights);

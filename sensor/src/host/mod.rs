@@ -8,6 +8,7 @@ mod finding;
 mod inbound;
 mod ledger;
 mod looked;
+mod loss;
 mod names;
 mod remote;
 mod room;
@@ -17,6 +18,7 @@ mod weights;
 
 pub use finding::{Finding, FindingKind, Line, Severity, Tally};
 pub use ledger::{Context, HostRecord, Ledger, far_side};
+pub use loss::Loss;
 pub use names::Names;
 pub use service::Service;
 pub use session::{is_exchange, may_reach_a_relay};

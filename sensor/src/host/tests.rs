@@ -159,7 +159,7 @@ impl Case {
 
     fn raise(&mut self, hosts: &mut [IpAddr]) {
         let Self { ledger, raised, .. } = self;
-        ledger.raise(hosts, |finding, _| raised.push(finding.clone()));
+        ledger.raise(hosts, &Loss::default(), |finding, _| raised.push(finding.clone()));
     }
 
     /// The kinds raised, in order of kind.

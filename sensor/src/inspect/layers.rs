@@ -31,6 +31,11 @@ pub struct ProbeTable {
 }
 
 impl ProbeTable {
+    /// From now on names are what this catalogue says.
+    pub(super) const fn set_catalogue(&mut self, catalogue: &'static Catalogue) {
+        self.catalogue = catalogue;
+    }
+
     /// A table of all analyzers, with this catalogue.
     pub fn new(catalogue: &'static Catalogue) -> Self {
         let mut table = Self {

@@ -91,6 +91,9 @@ struct Inspection {
     held: usize,
 }
 
+/// Payload that a shard may hold at least: what one flow's first bytes come to while a segment is missing.
+const LEAST_BYTES: usize = 32 << 10;
+
 /// Bounds, the same for every shard.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -98,6 +101,15 @@ pub struct Limits {
     pub flows: u32,
     /// Payload bytes held in a shard.
     pub bytes: usize,
+}
+
+impl Limits {
+    /// The bounds of one of `n` workers that part the flows of every shard among them.
+    #[must_use]
+    pub fn share(self, n: u32) -> Self {
+        let (flows, bytes) = (self.flows / n.max(1), self.bytes / (n.max(1) as usize));
+        Self { flows: flows.max(1), bytes: bytes.max(LEAST_BYTES.min(self.bytes)) }
+    }
 }
 
 /// All inspections of one worker.
@@ -125,6 +137,11 @@ impl Inspector {
             flows: [0; SHARDS],
             bytes: [0; SHARDS],
         }
+    }
+
+    /// From now on names are what this catalogue says.
+    pub const fn set_catalogue(&mut self, catalogue: &'static Catalogue) {
+        self.table.set_catalogue(catalogue);
     }
 
     /// Whether any analyzer reads this transport.

@@ -181,6 +181,14 @@ impl Watch {
         outcome
     }
 
+    /// Everybody who is under watch.
+    #[must_use]
+    pub fn owners(&self) -> Vec<super::Owner> {
+        let free: std::collections::HashSet<Slot> = self.free.iter().copied().collect();
+        let taken = (0..).zip(&self.pool).filter(|(slot, _)| !free.contains(slot));
+        taken.map(|(_, watched)| watched.owner).collect()
+    }
+
     /// Gives a place back.
     pub fn release(&mut self, slot: Slot) -> Released {
         let it = &mut self.pool[slot as usize];

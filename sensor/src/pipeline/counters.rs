@@ -67,6 +67,26 @@ impl Default for DecodeCounters {
 }
 
 impl DecodeCounters {
+    /// Adds another splitter's.
+    pub fn add(&mut self, other: &Self) {
+        let Self { delivered, bytes, decoded, fragments_held, inner, ignored, malformed, ip, oversize } =
+            other;
+        for (mine, theirs) in [
+            (&mut self.delivered, delivered),
+            (&mut self.bytes, bytes),
+            (&mut self.decoded, decoded),
+            (&mut self.fragments_held, fragments_held),
+            (&mut self.inner, inner),
+            (&mut self.oversize, oversize),
+        ] {
+            *mine += theirs;
+        }
+        self.ignored.iter_mut().zip(ignored).for_each(|(mine, theirs)| *mine += theirs);
+        self.ip.iter_mut().zip(ip).for_each(|(mine, theirs)| *mine += theirs);
+        let rows = self.malformed.iter_mut().zip(malformed);
+        rows.for_each(|(mine, theirs)| mine.iter_mut().zip(theirs).for_each(|(m, t)| *m += t));
+    }
+
     /// Malformed frames of all layers and reasons.
     #[must_use]
     pub fn malformed_total(&self) -> u64 {
@@ -83,6 +103,35 @@ impl DecodeCounters {
     #[must_use]
     pub fn balanced(&self) -> bool {
         self.delivered == self.decoded + self.fragments_held + self.malformed_total() + self.ignored_total()
+    }
+}
+
+/// What a source and its splitter have counted.
+#[derive(Clone, Debug, Default)]
+pub struct Front {
+    /// Frames.
+    pub decode: DecodeCounters,
+    /// Steps back in time, jumps not believed, jumps believed.
+    pub time: [u64; 3],
+    /// Earliest and latest timestamp, ns since the epoch.
+    pub span: Option<[i64; 2]>,
+    /// Some packet had a private address.
+    pub private_seen: bool,
+    /// The source's own.
+    pub source: crate::source::Counters,
+}
+
+impl Front {
+    /// Adds another one's: of a part of the same traffic.
+    pub fn add(&mut self, other: &Self) {
+        self.decode.add(&other.decode);
+        self.time.iter_mut().zip(other.time).for_each(|(mine, theirs)| *mine += theirs);
+        self.span = match (self.span, other.span) {
+            (Some([a, b]), Some([c, d])) => Some([a.min(c), b.max(d)]),
+            (mine, theirs) => mine.or(theirs),
+        };
+        self.private_seen |= other.private_seen;
+        self.source.add(&other.source);
     }
 }
 
@@ -115,6 +164,8 @@ pub struct Counters {
     pub one_sided: u64,
     /// Evidence found, and evidence beyond the bound of its flow.
     pub evidence: [u64; 2],
+    /// Left out under overload: looks at a flow's shape, new flows' content, payloads of flows whose content was under way.
+    pub shed: [u64; 3],
 }
 
 impl Counters {
@@ -136,6 +187,7 @@ impl Counters {
         each(&mut self.closed, &other.closed);
         each(&mut self.by_proto, &other.by_proto);
         each(&mut self.evidence, &other.evidence);
+        each(&mut self.shed, &other.shed);
     }
 
     /// received = tracked + untracked; opened = closed + live.

@@ -5,16 +5,19 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use super::counters::Counters;
+use super::counters::{Counters, Front};
 use super::report::{Ended, Report};
+use super::shed::Level;
+use super::switch::Switch;
 use super::unit::Tick;
 use farend_analyzers::Side;
 
 use crate::clock::SECOND_NS;
 use crate::decode::proto;
 use crate::home::Home;
-use crate::host::{Context, Finding, HostRecord, Ledger, Names, Tally, Weights, far_side};
+use crate::host::{Context, Finding, HostRecord, Ledger, Loss, Names, Weights, far_side};
 use crate::intel::{FarEnd, Intel};
 
 /// Flow ids remembered for `flow.alerted`.
@@ -32,12 +35,18 @@ pub trait Sink {
     fn host(&mut self, record: &HostRecord, weights: &Weights, ts_ns: i64);
     /// Time has come to `now_ns`, and everything up to it has been handed out.
     fn tick(&mut self, _now_ns: i64) {}
-    /// Whether [`Sink::counters`] is wanted at `now_ns`.
-    fn wants_counters(&self, _now_ns: i64) -> bool {
+    /// Whether host records are wanted at `now_ns`; at the end they come anyway.
+    fn wants_hosts(&mut self, _now_ns: i64) -> bool {
         false
     }
-    /// What all workers have counted, and what became of evidence, up to `now_ns`.
-    fn counters(&mut self, _now_ns: i64, _flows: &Counters, _evidence: Tally) {}
+    /// Whether [`Sink::counters`] is wanted at ticks.
+    fn wants_counters(&self) -> bool {
+        false
+    }
+    /// What has been counted up to `now_ns`, and the ledger at that moment.
+    fn counters(&mut self, _now_ns: i64, _front: &Front, _flows: &Counters, _ledger: &Ledger) {}
+    /// From now on workers leave this out, the most that any of them does.
+    fn shed(&mut self, _level: Level) {}
     /// Whether a sink can take no more (disk full, closed pipe).
     fn failed(&self) -> bool;
     /// Whether [`Sink::flow`] is wanted for flows without a label.
@@ -83,7 +92,7 @@ impl<'a> Far<'a> {
 
 /// The reducer.
 pub struct Reducer<S> {
-    intel: std::sync::Arc<Intel>,
+    intel: Arc<Intel>,
     home: Home,
     ledger: Ledger,
     names: Names,
@@ -92,11 +101,15 @@ pub struct Reducer<S> {
     /// Findings raised while nothing was known to be inside: given at the end if that has not changed.
     time_ns: i64,
     ended: bool,
+    loss: Loss,
+    shed: Level,
+    switch: Option<Arc<Switch>>,
+    generation: u64,
 }
 
 impl<S: Sink> Reducer<S> {
     /// A reducer that writes to `sink`.
-    pub fn new(intel: std::sync::Arc<Intel>, home: Home, weights: Weights, sink: S) -> Self {
+    pub fn new(intel: Arc<Intel>, home: Home, weights: Weights, sink: S) -> Self {
         Self {
             intel,
             home,
@@ -106,7 +119,17 @@ impl<S: Sink> Reducer<S> {
             alerted: HashSet::new(),
             time_ns: i64::MIN,
             ended: false,
+            loss: Loss::default(),
+            shed: Level::Nothing,
+            switch: None,
+            generation: 0,
         }
+    }
+
+    /// Takes settings from here while it runs.
+    #[must_use]
+    pub fn with_switch(self, switch: Arc<Switch>) -> Self {
+        Self { switch: Some(switch), ..self }
     }
 
     /// Whether the sink can take no more.
@@ -115,12 +138,21 @@ impl<S: Sink> Reducer<S> {
     }
 
     /// Takes the reports of all workers for one tick.
-    pub fn tick(&mut self, tick: Tick, reports: Vec<Report>) {
-        let intel = std::sync::Arc::clone(&self.intel);
+    pub fn tick(&mut self, tick: &Tick, reports: Vec<Report>) {
+        if let Some(newer) = self.switch.as_ref().and_then(|switch| switch.newer(&mut self.generation)) {
+            self.intel = Arc::clone(&newer.intel);
+            self.home.clone_from(&newer.home);
+            self.ledger.set_weights(newer.weights.clone());
+        }
+        if let Some(front) = &tick.front {
+            self.loss.observe(tick.now_ns, front.decode.delivered, front.source.kernel_drops);
+        }
+        let intel = Arc::clone(&self.intel);
         let home = self.home.clone();
         let ctx = Context { intel: &intel, home: &home, private_seen: tick.private_seen };
         let mut all = Report::default();
         for mut report in reports {
+            all.shed = all.shed.max(report.shed);
             all.names.append(&mut report.names);
             all.sightings.append(&mut report.sightings);
             all.ended.append(&mut report.ended);
@@ -169,26 +201,39 @@ impl<S: Sink> Reducer<S> {
             self.sink.lasting(so_far, &far, self.alerted.contains(&so_far.flow.id));
         }
         self.sink.tick(tick.now_ns);
-        if !tick.last && self.sink.wants_counters(tick.now_ns) {
-            self.sink.counters(tick.now_ns, &all.counters, self.ledger.tally());
+        if all.shed != self.shed {
+            self.shed = all.shed;
+            self.sink.shed(all.shed);
+        }
+        if !tick.last
+            && let Some(front) = &tick.front
+            && self.sink.wants_counters()
+        {
+            self.sink.counters(tick.now_ns, front, &all.counters, &self.ledger);
         }
         if tick.last && !self.ended {
             self.ended = true;
             self.ledger.settle();
             let mut hosts: Vec<IpAddr> = self.ledger.records().map(|r| r.host).collect();
             self.raise(&mut hosts, self.time_ns);
-            for record in self.ledger.records() {
-                // A host that nothing inside was ever known of is not reported as inside once something is.
-                if home.holds(record.host, tick.private_seen) {
-                    self.sink.host(&record, self.ledger.weights(), self.time_ns);
-                }
+            self.tell_hosts(&home, tick.private_seen, self.time_ns);
+        } else if self.sink.wants_hosts(tick.now_ns) {
+            self.tell_hosts(&home, tick.private_seen, tick.now_ns);
+        }
+    }
+
+    fn tell_hosts(&mut self, home: &Home, private_seen: bool, ts_ns: i64) {
+        for record in self.ledger.records() {
+            // A host that nothing inside was ever known of is not reported as inside once something is.
+            if home.holds(record.host, private_seen) {
+                self.sink.host(&record, self.ledger.weights(), ts_ns);
             }
         }
     }
 
     fn raise(&mut self, hosts: &mut [IpAddr], ts_ns: i64) {
-        let Self { ledger, sink, alerted, .. } = self;
-        ledger.raise(hosts, |finding, weights| {
+        let Self { ledger, sink, alerted, loss, .. } = self;
+        ledger.raise(hosts, loss, |finding, weights| {
             if alerted.len() < MAX_ALERTED {
                 alerted.insert(finding.flow.id);
             }

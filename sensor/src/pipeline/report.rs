@@ -1,6 +1,7 @@
 //! What workers tell the reducer at a tick.
 
 use super::counters::Counters;
+use super::shed::Level;
 use crate::flow::{Birth, End, Hot, OpenerBasis};
 use crate::inspect::Verdict;
 use farend_analyzers::Name;
@@ -109,6 +110,8 @@ pub struct Report {
     pub names: Vec<Learned>,
     /// Flows that go on, at their interval: what they came to so far. [`Ended::end`] means nothing in them.
     pub lasting: Vec<Ended>,
+    /// What the worker leaves out at that moment.
+    pub shed: Level,
     /// The worker's counters at that moment.
     pub counters: Counters,
     /// Host inside and bytes over the border of flows that ended and matter no further, in no order.

@@ -1,18 +1,20 @@
 //! The splitter: frames in capture order, decoded, timed and dealt to the shards' owners.
 
-use super::counters::DecodeCounters;
+use std::sync::Arc;
+
+use super::counters::{DecodeCounters, Front};
 use super::unit::{Tick, Unit, Units};
 use crate::clock::{Clock, SECOND_NS};
 use crate::decode::{Addrs, Decoded, Decoder, Link, Outcome};
 use crate::flow::shard_of;
 use crate::home::{is_private_v4, is_private_v6};
-use crate::source::Frame;
+use crate::source::{self, Frame};
 
 /// A tick comes at the latest after this many packets, so that what workers hold for the next report is bounded whatever
 /// the timestamps do.
 pub(super) const BLOCK: u64 = 65_536;
-/// Longer than any Ethernet frame with tags (jumbo frames included): joined by offloads of the capturing machine.
-const OVERSIZE: u32 = 9_300;
+/// No Ethernet frame with tags is longer, jumbo frames included: what is was joined by offloads of the capturing machine.
+const LONGEST: u32 = 9_300;
 
 /// Decodes and deals.
 pub struct Splitter {
@@ -27,6 +29,8 @@ pub struct Splitter {
     private_seen: bool,
     link: (u16, Link),
     span: Option<[i64; 2]>,
+    source: Option<source::Counters>,
+    longest: u32,
 }
 
 impl Splitter {
@@ -45,6 +49,8 @@ impl Splitter {
             private_seen: false,
             link: (1, Link::Ethernet),
             span: None,
+            source: None,
+            longest: LONGEST,
         }
     }
 
@@ -58,32 +64,27 @@ impl Splitter {
         lanes: &mut [Units],
         mut tick: impl FnMut(&mut [Units], Tick, bool),
     ) {
-        self.counters.delivered += 1;
-        self.counters.bytes += u64::from(frame.wirelen);
-        self.span = Some(match self.span {
-            Some([first, last]) => [first.min(frame.ts_ns), last.max(frame.ts_ns)],
-            None => [frame.ts_ns; 2],
-        });
-        self.counters.oversize += u64::from(frame.wirelen > OVERSIZE);
         if frame.dlt != self.link.0 {
             self.link = (frame.dlt, Link::from_dlt(u32::from(frame.dlt)));
         }
         match self.decoder.decode(self.link.1, bytes, frame.wirelen, frame.ts_ns, &mut self.decoded) {
             Outcome::Packets(_) => {}
             Outcome::Fragment => {
+                self.count(frame);
                 self.counters.fragments_held += 1;
                 return;
             }
             Outcome::Ignored(why) => {
+                self.count(frame);
                 self.counters.ignored[why.index()] += 1;
                 return;
             }
             Outcome::Malformed(m) => {
+                self.count(frame);
                 self.counters.malformed[m.layer.index()][m.why.index()] += 1;
                 return;
             }
         }
-        self.counters.decoded += 1;
         let Some(first) = self.decoded.packets.first() else { return };
         let now_ns = self.clock.observe(frame.ts_ns, shard_of(&first.addrs));
         let second = now_ns.div_euclid(SECOND_NS);
@@ -98,6 +99,9 @@ impl Splitter {
                 self.block_end = self.seq + BLOCK;
             }
         }
+        // Behind the tick, which tells of what was dealt before it.
+        self.count(frame);
+        self.counters.decoded += 1;
         self.counters.inner += self.decoded.packets.len() as u64 - 1;
         for (layer, packet) in (0u8..).zip(self.decoded.packets.iter()) {
             match packet.addrs {
@@ -131,18 +135,13 @@ impl Splitter {
                 shard,
                 layer,
                 input: frame.input,
+                joined: frame.wirelen > self.longest,
                 seq: self.seq,
                 number: frame.number,
                 ts_ns: frame.ts_ns,
             });
             self.seq += 1;
         }
-    }
-
-    /// Whether [`Splitter::at`] would hand out a tick at `now_ns`.
-    #[must_use]
-    pub const fn due(&self, now_ns: i64) -> bool {
-        now_ns.div_euclid(SECOND_NS) > self.tick_second
     }
 
     /// It is `now_ns` at least, by a clock that goes on without frames; a tick that is due is handed to `tick`.
@@ -162,9 +161,43 @@ impl Splitter {
         self.next_tick(now_ns, true)
     }
 
+    #[inline]
+    fn count(&mut self, frame: &Frame) {
+        self.counters.delivered += 1;
+        self.counters.bytes += u64::from(frame.wirelen);
+        self.span = Some(match self.span {
+            Some([first, last]) => [first.min(frame.ts_ns), last.max(frame.ts_ns)],
+            None => [frame.ts_ns; 2],
+        });
+        self.counters.oversize += u64::from(frame.wirelen > self.longest);
+    }
+
     fn next_tick(&mut self, now_ns: i64, last: bool) -> Tick {
         self.tick += 1;
-        Tick { number: self.tick, now_ns, private_seen: self.private_seen, last }
+        let front = self.source.map(|source| Arc::new(self.front(source)));
+        Tick { number: self.tick, now_ns, private_seen: self.private_seen, last, front }
+    }
+
+    /// What has been counted so far, with the source's own.
+    #[must_use]
+    pub fn front(&self, source: source::Counters) -> Front {
+        Front {
+            decode: self.counters.clone(),
+            time: [self.clock.backward, self.clock.disbelieved, self.clock.jumps],
+            span: self.span,
+            private_seen: self.private_seen,
+            source,
+        }
+    }
+
+    /// Longer frames are none of the link's.
+    pub const fn set_longest(&mut self, bytes: u32) {
+        self.longest = bytes;
+    }
+
+    /// What the source has counted before the frames that come next: from now on ticks carry a [`Front`].
+    pub const fn source_counted(&mut self, source: source::Counters) {
+        self.source = Some(source);
     }
 
     /// Counters so far.

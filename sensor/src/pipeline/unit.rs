@@ -1,5 +1,8 @@
 //! What travels from the splitter to the workers.
 
+use std::sync::Arc;
+
+use super::counters::Front;
 use crate::decode::Packet;
 use crate::source::Region;
 
@@ -18,6 +21,8 @@ pub struct Unit {
     pub layer: u8,
     /// Index of the input.
     pub input: u16,
+    /// The frame was joined from several: its size is nobody's.
+    pub joined: bool,
     /// Position in the order of all units.
     pub seq: u64,
     /// Frame number in its input, 1-based.
@@ -55,7 +60,7 @@ impl Units {
 }
 
 /// A point in packet time at which flows expire, quotas change and results are handed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Tick {
     /// Number of the tick.
     pub number: u64,
@@ -65,4 +70,7 @@ pub struct Tick {
     pub private_seen: bool,
     /// The input has ended: every flow ends.
     pub last: bool,
+    /// What source and splitter have counted: exactly what workers have been dealt by now. Only where somebody tells it while the
+    /// run goes on.
+    pub front: Option<Arc<Front>>,
 }

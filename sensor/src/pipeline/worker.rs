@@ -14,6 +14,8 @@ use farend_analyzers::{Dir, Transport};
 
 use super::counters::{Counters, Untracked};
 use super::report::{Ended, FlowId, Learned, Report, Sighting, volume};
+use super::shed::Level;
+use super::switch::InForce;
 use super::unit::{Tick, Unit, Units};
 use crate::catalog::Catalogue;
 use crate::clock::SECOND_NS;
@@ -104,6 +106,8 @@ struct Core {
     /// When each shard was swept last, ns since the epoch.
     swept_ns: Box<[i64; SHARDS]>,
     private_seen: bool,
+    /// What is left out.
+    shed: Level,
     /// With the packet at hand some flow may have to make way.
     fed: bool,
     /// Flows of a shard whose time has come; kept for the next sweep.
@@ -131,6 +135,7 @@ impl Worker {
                 swept_to: None,
                 swept_ns: Box::new([i64::MIN; SHARDS]),
                 private_seen: false,
+                shed: Level::Nothing,
                 fed: false,
                 due: Vec::new(),
                 config,
@@ -234,7 +239,7 @@ impl Worker {
     }
 
     /// Expires flows, and hands out everything since the last tick.
-    pub fn tick(&mut self, tick: Tick) -> Report {
+    pub fn tick(&mut self, tick: &Tick) -> Report {
         self.core.private_seen = tick.private_seen;
         if tick.last {
             for shard in 0..=255u8 {
@@ -254,6 +259,25 @@ impl Worker {
             self.core.swept_to = Some(now_s);
         }
         self.core.report(tick)
+    }
+
+    /// From now on this is left out.
+    #[inline]
+    pub fn shed(&mut self, level: Level) {
+        if level != self.core.shed {
+            self.core.shed = level;
+            self.end_watches();
+        }
+    }
+
+    /// From now on these settings count; flows that are under inspection keep the names they have.
+    pub fn take_over(&mut self, settings: &InForce) {
+        let config = &mut self.core.config;
+        config.timeouts = settings.timeouts;
+        config.flow_interval_ns = settings.flow_interval_ns;
+        config.home.clone_from(&settings.home);
+        config.catalogue = settings.catalogue;
+        self.core.inspector.set_catalogue(settings.catalogue);
     }
 
     /// What each shard holds and wants; asked at ticks, and then counted anew.
@@ -367,7 +391,11 @@ impl Core {
             hot.flags |= flag::DATA_A << side;
         }
         if table.hot_mut(at).flags & flag::DECIDED == 0 && !payload.is_empty() {
-            self.inspect(table, at, side, unit, payload);
+            if self.shed == Level::Payload {
+                self.counters.shed[2] += 1;
+            } else {
+                self.inspect(table, at, side, unit, payload);
+            }
         }
         if table.hot_mut(at).flags & (flag::VERDICT | flag::INSPECTED) != 0 {
             self.grown(table, at, unit);
@@ -409,6 +437,9 @@ impl Core {
         }
         if !self.inspector.reads(transport_of(p.proto)) {
             hot.flags |= flag::DECIDED;
+        } else if self.shed >= Level::NewFlows {
+            hot.flags |= flag::DECIDED;
+            self.counters.shed[1] += 1;
         }
         self.counters.received += 1;
         let Some(at) = table.open(unit.shard, hash, key, birth, hot) else {
@@ -602,10 +633,11 @@ impl Core {
         }
     }
 
-    fn report(&mut self, tick: Tick) -> Report {
+    fn report(&mut self, tick: &Tick) -> Report {
         let mut report = std::mem::take(&mut self.report);
         report.tick = tick.number;
         report.counters = self.counters.clone();
+        report.shed = self.shed;
         for list in [&mut report.ended, &mut report.lasting] {
             list.sort_unstable_by_key(|e| (e.flow.birth.input, e.flow.birth.number, e.flow.birth.layer));
         }

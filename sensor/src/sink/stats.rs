@@ -91,6 +91,8 @@ pub fn ours(s: &Summary, inputs: &[String], counters: Counters, problems: &[Stri
                     "flow": beyond_flow, "finding": e.over_lines, "host": e.over_findings, "hosts": e.over_hosts,
                 },
             },
+            "capture": {"ring_full": counters.ring_full, "hardware_timestamps": counters.hardware_time},
+            "shed": named(&["shape", "new_flows", "payloads"], &s.flows.shed),
             "time": {"backward": s.time[0], "disbelieved": s.time[1], "jumps": s.time[2]},
             "oversize": s.decode.oversize,
             "skipped_files": counters.skipped_files,

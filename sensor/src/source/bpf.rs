@@ -75,6 +75,13 @@ impl Program {
         self.0.iter().map(of).collect()
     }
 
+    /// A program for the kernel, to be run here.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(super) fn of(program: &[libc::sock_filter]) -> Self {
+        let of = |i: &libc::sock_filter| Instruction { code: i.code, if_true: i.jt, if_false: i.jf, k: i.k };
+        Self(program.iter().map(of).collect())
+    }
+
     /// Runs the program: how many bytes of the frame to accept.
     pub(super) fn run(&self, bytes: &[u8], wirelen: u32) -> u32 {
         self.try_run(bytes, wirelen).unwrap_or(0)

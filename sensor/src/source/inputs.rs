@@ -132,7 +132,8 @@ impl Source for Inputs {
             filtered: self.ledger.files.iter().map(|file| file.filtered).sum(),
             skipped_files: self.skipped_files,
             finished_files: self.ledger.finished_files,
-            kernel_drops: 0,
+            kernel_drops: self.ledger.files.iter().filter_map(|file| file.dropped).sum(),
+            ..Counters::default()
         }
     }
 }

@@ -120,6 +120,29 @@ pub struct Counters {
     pub finished_files: u64,
     /// Frames that the kernel dropped since nobody took them in time.
     pub kernel_drops: u64,
+    /// Times that a ring was full and frames were dropped until there was room.
+    pub ring_full: u64,
+    /// Frames whose time is the card's own; that of others is the kernel's, or the file's.
+    pub hardware_time: u64,
+}
+
+impl Counters {
+    /// Adds those of a source of another part of the same traffic.
+    pub fn add(&mut self, other: &Self) {
+        let Self { frames, filtered, skipped_files, finished_files, kernel_drops, ring_full, hardware_time } =
+            other;
+        for (mine, theirs) in [
+            (&mut self.frames, frames),
+            (&mut self.filtered, filtered),
+            (&mut self.skipped_files, skipped_files),
+            (&mut self.finished_files, finished_files),
+            (&mut self.kernel_drops, kernel_drops),
+            (&mut self.ring_full, ring_full),
+            (&mut self.hardware_time, hardware_time),
+        ] {
+            *mine += theirs;
+        }
+    }
 }
 
 /// Something that hands out frames in batches.
@@ -147,6 +170,22 @@ pub trait Source {
 
     /// What time it is, where time goes on without frames: ns since the epoch, of interfaces. Read once a batch.
     fn now_ns(&self) -> Option<i64> {
+        None
+    }
+
+    /// The longest frame that the link carries, bytes with its link header, where that is known: a longer one was joined from several
+    /// by the card or the kernel.
+    fn longest_frame(&self) -> Option<u32> {
+        None
+    }
+
+    /// Why it has ended before anybody told it to, where it goes on without end.
+    fn failure(&self) -> Option<&str> {
+        None
+    }
+
+    /// How full the room is in which frames wait to be taken, per cent, where frames are lost when it is full.
+    fn fullness(&self) -> Option<u8> {
         None
     }
 }

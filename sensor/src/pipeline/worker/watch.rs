@@ -5,7 +5,7 @@
 
 use farend_analyzers::{Dir, Evidence, shape};
 
-use super::{Core, Unit};
+use super::{Core, Level, Unit, Worker};
 use crate::decode::proto;
 use crate::flow::{Hot, Key, Table, flag};
 use crate::inspect::watch::{self, Outcome, Released, Seen};
@@ -14,13 +14,27 @@ use crate::inspect::{Owner, Verdict};
 /// Flags of a flow whose content says no more and in which both ends have spoken.
 const READY: u16 = flag::DECIDED | flag::DATA_A | flag::DATA_B;
 
+impl Worker {
+    /// Ends every watch: what it has seen so far is judged, and packets that are left out from now on do not count as pauses.
+    #[cold]
+    pub(super) fn end_watches(&mut self) {
+        for owner in self.core.watch.owners() {
+            if owner.v6 {
+                self.core.unwatch(&mut self.v6, owner.at);
+            } else {
+                self.core.unwatch(&mut self.v4, owner.at);
+            }
+        }
+    }
+}
+
 impl Core {
     /// Follows a flow beyond its content.
     #[inline]
     pub(super) fn follow<K: Key>(&mut self, table: &mut Table<K>, at: u32, side: usize, unit: &Unit) {
         let hot = table.hot_mut(at);
         if hot.has(flag::WATCHED) {
-            if unit.packet.payload_wire > 0 {
+            if unit.packet.payload_wire > 0 && !unit.joined {
                 self.watched(table, at, side, unit);
             }
         } else if hot.has(READY) && watch::turn(hot.packets(0) + hot.packets(1), unit.packet.payload_wire) {
@@ -33,6 +47,10 @@ impl Core {
         let hot = *table.hot_mut(at);
         let first_ns = table.birth(at).first_ns;
         let judged = self.verdict_of(&hot).is_some_and(shape_is_told);
+        if self.shed >= Level::Shape {
+            self.counters.shed[0] += 1;
+            return;
+        }
         if judged || !watch::worth(hot.packets(0) + hot.packets(1), first_ns, unit.ts_ns) {
             return;
         }

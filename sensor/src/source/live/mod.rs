@@ -4,6 +4,7 @@
 //! (the two ports of a tap) are merged by their time: one is held back until every other interface has been heard of or has
 //! had time to hand over what it has. An interface that goes down, comes back or gets another name is said, and waited for.
 
+mod fanout;
 mod interface;
 mod ring;
 
@@ -16,8 +17,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub(super) use ring::Block;
 
 use super::{Batch, Counters, FileInfo, Frame, Problem, ProblemKind, Progress, Region, Source, Status};
+use fanout::Group;
 use interface::{Interface, look_up, name_of};
-use ring::{Reading, Received, Ring};
+use ring::{Count, Reading, Received, Ring};
 
 /// Waiting for frames ends after this, so that time goes on without them.
 const WAIT: Duration = Duration::from_millis(100);
@@ -27,6 +29,8 @@ const HOLD: Duration = Duration::from_millis(40);
 const LOOK: Duration = Duration::from_secs(1);
 /// Messages that are told and kept for the end; an interface that flaps on is not told any further.
 const MESSAGES_KEPT: usize = 1_000;
+/// Ethernet's header with two tags, which the MTU does not count.
+const LINK_HEADER: u32 = 14 + 2 * 4;
 /// After the order to stop, what has been received is read for so long at most.
 const DRAIN: Duration = Duration::from_millis(200);
 
@@ -37,6 +41,8 @@ pub struct Options {
     pub ring_bytes: usize,
     /// A filter in tcpdump's language, run by the kernel.
     pub filter: Option<String>,
+    /// Take the time from the card.
+    pub hardware_time: bool,
     /// End after this.
     pub duration: Option<Duration>,
 }
@@ -80,6 +86,14 @@ pub enum ListenError {
         /// The answer.
         error: io::Error,
     },
+    /// The card does not stamp frames with the time.
+    #[error("{name}: no time from the hardware: {error} (ethtool -T {name} tells what it offers)")]
+    NoHardwareTime {
+        /// The interface.
+        name: String,
+        /// The answer.
+        error: io::Error,
+    },
     /// The filter does not compile.
     #[error(transparent)]
     Filter(super::OpenError),
@@ -91,15 +105,28 @@ struct Port {
     known: Interface,
     gone: bool,
     ring: Ring,
+    worker: usize,
+    ring_bytes: usize,
+    /// The rings of all workers on the interface; none where there is one.
+    group: Option<Arc<Group>>,
+    /// Frames are let in: not before the group has been joined.
+    open: bool,
+    filter: Option<Arc<[libc::sock_filter]>>,
     reading: Reading,
-    numbered: u64,
+    count: Count,
     received: Received,
+    /// What rings that this one has replaced received.
+    before: Received,
     /// Blocks taken and not handed out to their end, with the frames still to come, the oldest first.
     held: VecDeque<(Region, VecDeque<Frame>)>,
 }
 
-/// Frames from interfaces.
+/// Frames from interfaces, all of them or one worker's part.
 pub struct Live {
+    /// Of several workers' sources the one that tells what becomes of the interfaces.
+    leads: bool,
+    /// Why it cannot go on.
+    broken: Option<String>,
     ports: Vec<Port>,
     files: Vec<FileInfo>,
     problems: Vec<Problem>,
@@ -113,22 +140,45 @@ pub struct Live {
 }
 
 impl Live {
-    /// Opens the interfaces; `stop` ends it.
+    /// Opens the interfaces for `workers` workers, each of which gets the part of the traffic that is between its pairs of
+    /// addresses; `stop` ends it. What needs a permission is done when this returns.
     ///
     /// # Errors
     /// See [`ListenError`].
-    pub fn open(names: &[String], options: &Options, stop: Arc<AtomicBool>) -> Result<Self, ListenError> {
-        let mut ports = Vec::new();
+    pub fn open(
+        names: &[String],
+        workers: usize,
+        options: &Options,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Vec<Self>, ListenError> {
+        let mut parts: Vec<Vec<Port>> = (0..workers.max(1)).map(|_| Vec::new()).collect();
         for (input, name) in names.iter().enumerate() {
-            ports.push(Port::open(name, input as u16, options)?);
+            for (worker, ports) in parts.iter_mut().enumerate() {
+                ports.push(Port::open(name, input as u16, worker, options)?);
+            }
+            let rings = || parts.iter().filter_map(|ports| ports.last());
+            let index = rings().next().map_or(0, |p| p.known.index);
+            for port in rings() {
+                port.ring.bind(index).map_err(|e| system(name, "cannot listen", e))?;
+            }
+            let group = (workers > 1).then(|| Group::of(rings().map(|p| p.ring.memory()).collect(), index));
+            let group = group.transpose().map_err(|e| system(name, "cannot part the traffic", e))?;
+            for port in parts.iter_mut().filter_map(|ports| ports.last_mut()) {
+                port.group.clone_from(&group);
+                port.let_in().map_err(|e| system(name, "cannot part the traffic", e))?;
+            }
         }
-        for port in &ports {
-            port.ring.bind(port.known.index).map_err(|e| system(&port.name, "cannot listen", e))?;
-        }
+        let part = |(n, ports)| Self::of(ports, names, n == 0, options, Arc::clone(stop));
+        Ok(parts.into_iter().enumerate().map(part).collect())
+    }
+
+    fn of(ports: Vec<Port>, names: &[String], leads: bool, options: &Options, stop: Arc<AtomicBool>) -> Self {
         let files = names.iter().map(|name| FileInfo { path: name.clone(), ..FileInfo::default() }).collect();
         let now = Instant::now();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Self {
+        Self {
+            leads,
+            broken: None,
             ports,
             files,
             problems: Vec::new(),
@@ -139,7 +189,7 @@ impl Live {
             started: (now, i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX)),
             frames: 0,
             list: Vec::new(),
-        })
+        }
     }
 
     /// Frames that reached the interfaces' rings and those that found no room there.
@@ -185,11 +235,17 @@ impl Live {
     fn look(&mut self) {
         self.looked = Instant::now();
         for (input, port) in self.ports.iter_mut().enumerate() {
-            port.received = port.ring.received();
+            port.received = port.before;
+            port.received.add(port.ring.received());
             self.files[input].dropped = Some(port.received.drops);
-            if let Some(said) = port.look()
-                && self.problems.len() < MESSAGES_KEPT
-            {
+            let said = match port.look() {
+                Ok(said) => said,
+                Err(why) => {
+                    self.broken = Some(format!("{}: {why}", port.name));
+                    None
+                }
+            };
+            if let Some(said) = said.filter(|_| self.leads && self.problems.len() < MESSAGES_KEPT) {
                 self.problems.push(Problem {
                     input: Some(input as u16),
                     path: port.name.clone(),
@@ -205,12 +261,19 @@ impl Live {
     fn over(&mut self) -> bool {
         let now = Instant::now();
         if self.stopping.is_none()
-            && (self.stop.load(Ordering::Relaxed) || self.until.is_some_and(|until| now >= until))
+            && (self.stop.load(Ordering::Relaxed)
+                || self.broken.is_some()
+                || self.until.is_some_and(|until| now >= until))
         {
             self.stopping = Some(now);
+            if self.broken.is_some() {
+                // The others cannot go on without this part.
+                self.stop.store(true, Ordering::Relaxed);
+            }
             // Nothing more comes in, so what is to be read has an end, whatever the load.
             for port in &self.ports {
-                port.ring.shut();
+                // If it fails there is only more to read.
+                let _ = port.ring.shut();
             }
         }
         self.stopping.is_some_and(|since| now - since > DRAIN)
@@ -250,39 +313,77 @@ impl Live {
 }
 
 impl Port {
-    fn open(name: &str, input: u16, options: &Options) -> Result<Self, ListenError> {
+    fn open(name: &str, input: u16, worker: usize, options: &Options) -> Result<Self, ListenError> {
         let Some(known) = look_up(name) else {
             return Err(ListenError::NoInterface { name: name.into(), have: interface::names() });
         };
         let Some(dlt) = known.dlt else {
             return Err(ListenError::Kind { name: name.into(), kind: known.kind });
         };
-        let ring = Ring::open(options.ring_bytes).map_err(|e| system(name, "cannot open a ring", e))?;
-        if let Some(filter) = &options.filter {
-            let mut program = super::filter::kernel_program(filter, dlt).map_err(ListenError::Filter)?;
-            ring.attach(&mut program).map_err(|e| system(name, "cannot attach the filter", e))?;
+        let filter = match &options.filter {
+            Some(filter) => {
+                Some(super::filter::kernel_program(filter, dlt).map_err(ListenError::Filter)?.into())
+            }
+            None => None,
+        };
+        let ring = Ring::socket()
+            .and_then(|socket| Ring::on(socket, options.ring_bytes))
+            .map_err(|e| system(name, "cannot open a ring", e))?;
+        if options.hardware_time {
+            interface::stamp_frames(name)
+                .and_then(|()| ring.stamp_by_hardware())
+                .map_err(|error| ListenError::NoHardwareTime { name: name.into(), error })?;
         }
         Ok(Self {
             name: name.into(),
             reading: Reading { dlt, input, skip_outgoing: known.loopback },
             gone: false,
+            worker,
+            ring_bytes: options.ring_bytes,
+            group: None,
+            open: false,
+            filter,
             known,
             ring,
-            numbered: 0,
+            count: Count::default(),
             received: Received::default(),
+            before: Received::default(),
             held: VecDeque::new(),
         })
+    }
+
+    /// Lets frames in, once the ring has only its part of them.
+    fn let_in(&mut self) -> io::Result<()> {
+        // The kernel joins rings only of an interface that is up.
+        let alone = match &self.group {
+            None => true,
+            Some(group) if self.known.up => group.join().map(|()| true)?,
+            Some(_) => false,
+        };
+        if alone && !self.open {
+            self.ring.accept(self.filter.as_deref())?;
+            self.open = true;
+        }
+        Ok(())
     }
 
     fn head(&self) -> Option<i64> {
         self.held.front().and_then(|(_, frames)| frames.front()).map(|f| f.ts_ns)
     }
 
-    /// Looks at the interface; what has changed, in words.
-    fn look(&mut self) -> Option<String> {
+    /// Looks at the interface; what has changed, in words. An error where it cannot be listened to any more.
+    fn look(&mut self) -> Result<Option<String>, String> {
+        let said = self.look_at()?;
+        if !self.open && self.known.up {
+            self.let_in().map_err(|e| format!("cannot part the traffic: {e}"))?;
+        }
+        Ok(said)
+    }
+
+    fn look_at(&mut self) -> Result<Option<String>, String> {
         let now = look_up(&self.name);
         let was = self.known.clone();
-        match now {
+        Ok(match now {
             Some(now) if now == was && !self.gone => None,
             Some(now) if now.index == was.index && !self.gone => {
                 let said = match (was.up, now.up) {
@@ -296,9 +397,18 @@ impl Port {
             }
             Some(now) => {
                 // Another interface of the same name: this socket hears nothing of it until it is bound anew.
-                let said = match self.ring.bind(now.index) {
+                let done = match &self.group {
+                    None => self.ring.bind(now.index),
+                    Some(group) => group.renew(self.worker, now.index, self.ring_bytes).map(|ring| {
+                        // What the one before has counted stays counted.
+                        self.before.add(self.ring.received());
+                        self.ring = ring;
+                        self.open = false;
+                    }),
+                };
+                let said = match done {
                     Ok(()) => "is there again; listening".into(),
-                    Err(e) => format!("is there again and cannot be listened to: {e}"),
+                    Err(e) => return Err(format!("is there again and cannot be listened to: {e}")),
                 };
                 (self.known, self.gone) = (now, false);
                 Some(said)
@@ -315,7 +425,7 @@ impl Port {
                     Some("is gone; waiting for it".into())
                 }
             },
-        }
+        })
     }
 }
 
@@ -329,14 +439,14 @@ impl Source for Live {
         let over = self.over();
         let Self { ports, list, .. } = self;
         if let [port] = &mut ports[..] {
-            if let Some(block) = port.ring.take(port.reading, &mut port.numbered, &mut batch.frames) {
+            if let Some(block) = port.ring.take(port.reading, &mut port.count, &mut batch.frames) {
                 batch.region = Region::from(block);
             }
         } else {
             for port in ports {
                 // One block at a time: what is not taken stays where the kernel counts it.
                 if port.held.is_empty()
-                    && let Some(block) = port.ring.take(port.reading, &mut port.numbered, list)
+                    && let Some(block) = port.ring.take(port.reading, &mut port.count, list)
                 {
                     port.held.push_back((Region::from(block), list.drain(..).collect()));
                 }
@@ -373,7 +483,27 @@ impl Source for Live {
 
     fn counters(&self) -> Counters {
         let [_, drops] = self.kernel();
-        Counters { frames: self.frames, kernel_drops: drops, ..Counters::default() }
+        let freezes = self.ports.iter().map(|p| p.received.freezes).sum();
+        let stamped = self.ports.iter().map(|p| p.count.stamped).sum();
+        Counters {
+            frames: self.frames,
+            kernel_drops: drops,
+            ring_full: freezes,
+            hardware_time: stamped,
+            ..Counters::default()
+        }
+    }
+
+    fn longest_frame(&self) -> Option<u32> {
+        self.ports.iter().map(|p| p.known.mtu.saturating_add(LINK_HEADER)).max()
+    }
+
+    fn failure(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    fn fullness(&self) -> Option<u8> {
+        self.ports.iter().map(|p| p.ring.fullness()).max()
     }
 
     fn now_ns(&self) -> Option<i64> {

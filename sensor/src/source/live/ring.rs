@@ -41,7 +41,7 @@ const VLAN_HEADER: usize = 4;
 const TPID_8021Q: u16 = 0x8100;
 
 /// The shared memory.
-struct Memory {
+pub(super) struct Memory {
     start: NonNull<u8>,
     len: usize,
     /// Closed after the mapping is gone.
@@ -54,6 +54,11 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
+    /// The socket.
+    pub(super) const fn socket(&self) -> &OwnedFd {
+        &self.fd
+    }
+
     fn status(&self, block: usize) -> &AtomicU32 {
         let at = block * BLOCK_BYTES + at::BLOCK_STATUS;
         debug_assert!(at + 4 <= self.len);
@@ -113,6 +118,15 @@ pub(in crate::source) struct Received {
     pub(in crate::source) freezes: u64,
 }
 
+impl Received {
+    /// Adds what another ring received.
+    pub(super) const fn add(&mut self, other: Self) {
+        self.frames += other.frames;
+        self.drops += other.drops;
+        self.freezes += other.freezes;
+    }
+}
+
 /// How frames of a block are to be read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
@@ -124,6 +138,15 @@ pub(super) struct Reading {
     pub(super) skip_outgoing: bool,
 }
 
+/// What has been counted while frames were read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Count {
+    /// Number of the last frame.
+    pub(super) frames: u64,
+    /// Frames that the card has stamped with the time.
+    pub(super) stamped: u64,
+}
+
 /// A ring.
 pub(super) struct Ring {
     memory: Arc<Memory>,
@@ -132,14 +155,23 @@ pub(super) struct Ring {
     received: Received,
 }
 
+/// "Accept 0 bytes" and "accept all".
+const NOTHING: libc::sock_filter =
+    libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 };
+const ALL: libc::sock_filter = libc::sock_filter { k: u32::MAX, ..NOTHING };
+
 impl Ring {
-    /// Opens a ring of about `bytes` bytes. Nothing is received before [`Ring::bind`].
-    pub(super) fn open(bytes: usize) -> io::Result<Self> {
-        let blocks = (bytes / BLOCK_BYTES).max(4);
+    /// A socket for a ring. This is what takes CAP_NET_RAW, and nothing that follows does.
+    pub(super) fn socket() -> io::Result<OwnedFd> {
         // SAFETY: plain system call; the result is checked.
         let fd = check(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })?;
         // SAFETY: a descriptor that is open and nobody else's.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// Makes a ring of about `bytes` bytes of a socket. It receives nothing before [`Ring::bind`] and [`Ring::accept`].
+    pub(super) fn on(fd: OwnedFd, bytes: usize) -> io::Result<Self> {
+        let blocks = (bytes / BLOCK_BYTES).max(4);
         set(&fd, libc::PACKET_VERSION, &(libc::tpacket_versions::TPACKET_V3 as libc::c_int))?;
         set(&fd, libc::PACKET_RESERVE, &RESERVE)?;
         let size = libc::tpacket_req3 {
@@ -162,21 +194,42 @@ impl Ring {
         }
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at zero"))?;
         let memory = Arc::new(Memory { start, len, fd });
-        Ok(Self { memory, blocks, next: 0, received: Received::default() })
+        let ring = Self { memory, blocks, next: 0, received: Received::default() };
+        ring.shut()?;
+        Ok(ring)
     }
 
-    /// Attaches a filter that the kernel runs before a frame is copied.
-    pub(super) fn attach(&self, program: &mut [libc::sock_filter]) -> io::Result<()> {
+    /// The memory, for the group that the ring is in.
+    pub(super) fn memory(&self) -> Arc<Memory> {
+        Arc::clone(&self.memory)
+    }
+
+    /// Receives what this filter accepts, in the place of what was accepted so far; the kernel runs it before a frame is copied.
+    /// `None`: everything.
+    pub(super) fn accept(&self, program: Option<&[libc::sock_filter]>) -> io::Result<()> {
+        let mut program = program.unwrap_or(&[ALL]).to_vec();
         let len = u16::try_from(program.len()).map_err(io::Error::other)?;
         let program = libc::sock_fprog { len, filter: program.as_mut_ptr() };
         set_at(&self.memory.fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
     }
 
     /// Receives nothing any more; what has been received is still there.
-    pub(super) fn shut(&self) {
-        // "Accept 0 bytes". If it fails there is only more to read.
-        let nothing = libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 };
-        let _ = self.attach(&mut [nothing]);
+    pub(super) fn shut(&self) -> io::Result<()> {
+        self.accept(Some(&[NOTHING]))
+    }
+
+    /// Asks for the time that the card stamps frames with.
+    pub(super) fn stamp_by_hardware(&self) -> io::Result<()> {
+        set(&self.memory.fd, libc::PACKET_TIMESTAMP, &libc::SOF_TIMESTAMPING_RAW_HARDWARE)
+    }
+
+    /// How full it is, per cent, to a few steps: blocks are used in turn, so that one look tells whether so many are waiting.
+    pub(super) fn fullness(&self) -> u8 {
+        let waits = |per_cent: usize| {
+            let block = (self.next + (self.blocks - 1) * per_cent / 100) % self.blocks;
+            self.memory.status(block).load(Ordering::Relaxed) & libc::TP_STATUS_USER != 0
+        };
+        [90, 75, 50, 25, 10].into_iter().find(|p| waits(usize::from(*p))).unwrap_or(0)
     }
 
     /// Receives from the interface of this index from now on, in promiscuous mode.
@@ -214,11 +267,11 @@ impl Ring {
         self.memory.status(self.next).load(Ordering::Acquire) & libc::TP_STATUS_USER != 0
     }
 
-    /// Takes the next block, if one is ready, and appends its frames; `numbered` is the number of the last frame so far.
+    /// Takes the next block, if one is ready, and appends its frames.
     pub(super) fn take(
         &mut self,
         reading: Reading,
-        numbered: &mut u64,
+        count: &mut Count,
         frames: &mut Vec<Frame>,
     ) -> Option<Block> {
         if !self.ready() {
@@ -226,7 +279,7 @@ impl Ring {
         }
         let mut block = Block { memory: Arc::clone(&self.memory), number: self.next };
         self.next = (self.next + 1) % self.blocks;
-        read(block.bytes_mut(), reading, numbered, frames);
+        read(block.bytes_mut(), reading, count, frames);
         Some(block)
     }
 
@@ -244,11 +297,11 @@ impl Ring {
 }
 
 /// Finds the frames of a block and puts VLAN tags back that the card or the kernel took out.
-fn read(block: &mut [u8], reading: Reading, numbered: &mut u64, frames: &mut Vec<Frame>) {
-    let count = word(block, at::PACKETS);
+fn read(block: &mut [u8], reading: Reading, count: &mut Count, frames: &mut Vec<Frame>) {
+    let packets = word(block, at::PACKETS);
     let mut header = word(block, at::FIRST) as usize;
-    for _ in 0..count {
-        let Some(next) = frame(block, header, reading, numbered, frames) else { return };
+    for _ in 0..packets {
+        let Some(next) = frame(block, header, reading, count, frames) else { return };
         header += next;
     }
 }
@@ -258,7 +311,7 @@ fn frame(
     block: &mut [u8],
     header: usize,
     reading: Reading,
-    numbered: &mut u64,
+    count: &mut Count,
     frames: &mut Vec<Frame>,
 ) -> Option<usize> {
     let (tci, tpid, status) = {
@@ -280,14 +333,15 @@ fn frame(
         (caplen, wirelen) = (caplen + VLAN_HEADER as u32, wirelen + VLAN_HEADER as u32);
     }
     block.get(at..at + caplen as usize)?;
-    *numbered += 1;
+    count.frames += 1;
+    count.stamped += u64::from(status & libc::TP_STATUS_TS_RAW_HARDWARE != 0);
     let seconds = i64::from(field(block, at::SECONDS));
     frames.push(Frame {
         at,
         caplen,
         wirelen,
         ts_ns: seconds * crate::clock::SECOND_NS + i64::from(field(block, at::NANOS)),
-        number: *numbered,
+        number: count.frames,
         dlt: reading.dlt,
         iface: 0,
         input: reading.input,
@@ -303,7 +357,7 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-fn set<T>(fd: &OwnedFd, option: libc::c_int, value: &T) -> io::Result<()> {
+pub(super) fn set<T>(fd: &OwnedFd, option: libc::c_int, value: &T) -> io::Result<()> {
     set_at(fd, libc::SOL_PACKET, option, value)
 }
 
@@ -314,7 +368,7 @@ fn set_at<T>(fd: &OwnedFd, level: libc::c_int, option: libc::c_int, value: &T) -
         .map(|_| ())
 }
 
-fn get<T>(fd: &OwnedFd, level: libc::c_int, option: libc::c_int, value: &mut T) -> io::Result<()> {
+pub(super) fn get<T>(fd: &OwnedFd, level: libc::c_int, option: libc::c_int, value: &mut T) -> io::Result<()> {
     let mut len = size_of::<T>() as libc::socklen_t;
     let to = std::ptr::from_mut(value).cast();
     // SAFETY: `value` is as long as `len` says, and any bytes are a value of the plain structures asked for.

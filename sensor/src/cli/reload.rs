@@ -1,0 +1,109 @@
+//! SIGHUP: configuration, catalogue, weights and intel are read again while packets go on being taken.
+//!
+//! In: the signal. Out: new settings on the [`Switch`], from a thread of its own; or, where a file is bad, why, and the old ones stay.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use signal_hook::consts::SIGHUP;
+use signal_hook::iterator::Signals;
+
+use super::sinks::Orders;
+use super::{Failure, Shared, catalog, config, say};
+use crate::config::Config;
+use crate::intel::Intel;
+use crate::pipeline::{InForce, Switch};
+
+/// What is needed to read everything again.
+pub(super) struct Reload {
+    /// The flags, which win over the file.
+    pub(super) shared: Shared,
+    /// What the program was started with, or has taken over since.
+    pub(super) running: Config,
+    /// What the sinks are told.
+    pub(super) orders: Arc<Orders>,
+    /// Where settings for workers and reducer are put.
+    pub(super) switch: Arc<Switch>,
+}
+
+/// Reads again at every SIGHUP from now on.
+pub(super) fn on_hangup(mut reload: Reload) -> io::Result<()> {
+    let mut signals = Signals::new([SIGHUP])?;
+    std::thread::Builder::new().name("reload".into()).spawn(move || {
+        for _ in signals.forever() {
+            // A log that was moved away is left first: whoever moved it waits for that.
+            reload.orders.reopen.store(true, Ordering::Relaxed);
+            match reload.read() {
+                Ok(()) => say::warn("read again: configuration, catalogue, weights and intel; in force now"),
+                Err(Failure { message, .. }) => {
+                    say::warn(format_args!("{message}\nnot read again: everything stays as it was"));
+                }
+            }
+        }
+    })?;
+    Ok(())
+}
+
+impl Reload {
+    /// Reads everything, and takes it over only if all of it is good.
+    fn read(&mut self) -> Result<(), Failure> {
+        let config = self.shared.laid_over(config::load(self.shared.config.as_deref())?);
+        let intel = Intel::with_files(&config.intel.files).map_err(Failure::usage)?;
+        let settings = InForce {
+            weights: config::weights(&config)?,
+            catalogue: catalog::of(&config)?,
+            home: config.home.home(),
+            timeouts: config.flow.timeouts.timeouts(),
+            flow_interval_ns: config.live.flow_interval_ns(),
+            intel: Arc::new(intel),
+        };
+        settings.intel.warnings().iter().for_each(say::warn);
+        let later = only_at_start(&self.running, &config);
+        if !later.is_empty() {
+            say::warn(format_args!("takes a new start: {}", later.join(", ")));
+        }
+        self.switch.put(settings);
+        self.orders.take(&config);
+        self.running = config;
+        Ok(())
+    }
+}
+
+/// Keys that have changed and are read only when the program starts.
+fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (a, b) = (&old.live, &new.live);
+    let changed = [
+        ("workers", old.workers != new.workers),
+        ("input.filter", old.input != new.input),
+        ("flow.capacity", old.flow.capacity != new.flow.capacity),
+        ("inspect", old.inspect != new.inspect),
+        ("live.source", a.source != b.source),
+        ("live.ring_mib", a.ring_mib != b.ring_mib),
+        ("live.cpus", a.cpus != b.cpus),
+        ("live.timestamps", a.timestamps != b.timestamps),
+        ("live.metrics", a.metrics != b.metrics),
+        ("live.rotate", a.rotate != b.rotate),
+        ("output", old.output != new.output),
+    ];
+    changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Whole;
+
+    #[test]
+    fn what_takes_a_new_start_is_named_and_what_does_not_is_not() {
+        let old = Config::default();
+        let mut new = old.clone();
+        new.flow.timeouts.closed = Whole::new(5);
+        new.intel.files.push("more.txt".into());
+        new.live.stats_interval = Whole::new(5);
+        assert!(only_at_start(&old, &new).is_empty());
+        new.workers = Whole::new(3);
+        new.live.ring_mib = Whole::new(256);
+        assert_eq!(only_at_start(&old, &new), ["workers", "live.ring_mib"]);
+    }
+}
