@@ -475,7 +475,7 @@ fn settings_are_read_again_under_load_without_losing_a_packet_and_bad_ones_are_n
             wire("va", "vb");
             let folder = folder();
             let (config, list) = (folder.path().join("farend.toml"), folder.path().join("list.txt"));
-            std::fs::write(&list, "203.0.113.0/24 vpn\n").unwrap();
+            std::fs::write(&list, "# class: vpn\n203.0.113.0/24\n").unwrap();
             std::fs::write(&config, "[flow.timeouts]\nother_new = 600\n").unwrap();
             let flags = ["--workers", workers, "--config", config.to_str().unwrap()];
             let live = Live::on("vb", folder.path(), &flags);
@@ -484,7 +484,7 @@ fn settings_are_read_again_under_load_without_losing_a_packet_and_bad_ones_are_n
             let listed = format!("[flow.timeouts]\nother_new = 1\n[intel]\nfiles = [{list:?}]\n");
             std::fs::write(&config, listed).unwrap();
             live.signal(libc::SIGHUP);
-            live.wait_for("read again:");
+            live.wait_for("in force now");
             std::fs::write(&config, "[flow.timeouts]\nother_new = 0\n").unwrap();
             live.signal(libc::SIGHUP);
             let said = live.wait_for("farend.toml");
