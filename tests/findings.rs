@@ -303,6 +303,36 @@ fn an_alert_does_not_wait_for_the_end_of_the_flow() {
 }
 
 #[test]
+fn frames_that_the_capture_says_were_lost_lower_every_finding_from_its_alert_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let farm = Capture::read(&crate::support::corpus::root().join("pcaps/farm_laptop.pcap"));
+    let scores = |lost: u64| {
+        let path = folder.path().join("farm.pcapng");
+        std::fs::write(&path, farm.pcapng(lost, 1_000_000)).expect("written");
+        let r = run_file(&path, &Setup::default()).records();
+        assert_eq!(number(&r.stats()["stats"]["capture"]["kernel_drops"]), lost);
+        scores_add_up(&r, "farm.pcapng");
+        let of = |a: &&Value| {
+            let evidence = a["farend"]["evidence"].as_array().expect("evidence");
+            let told = evidence.iter().find(|e| e["kind"] == "capture.loss_high");
+            let told = told.map(|e| text(&e["detail"]).to_owned());
+            (text(&a["farend"]["finding"]).to_owned(), a["farend"]["score_decibans"].as_i64(), told)
+        };
+        let mut all: Vec<_> = r.alerts().iter().map(of).collect();
+        all.sort();
+        all
+    };
+    let (whole, part) = (scores(0), scores(20_000));
+    assert!(!whole.is_empty());
+    for ((kind, score, none), (same, lowered, told)) in whole.iter().zip(&part) {
+        assert_eq!((kind, none), (same, &None));
+        assert_eq!(lowered.unwrap(), score.unwrap() - 5, "{kind}");
+        let wanted = "20000 of 1000000 frames of that time were lost before they were captured";
+        assert_eq!(told.as_deref(), Some(wanted));
+    }
+}
+
+#[test]
 fn one_direction_alone_lowers_a_finding() {
     let whole = operated(None, 0);
     let expected = score_of(&whole, "remote_control").expect("a finding");

@@ -90,6 +90,31 @@ impl Capture {
         file
     }
 
+    /// A pcapng file of one interface with nanoseconds, whose statistics at the end say that `lost` of `received` packets were lost.
+    pub fn pcapng(&self, lost: u64, received: u64) -> Vec<u8> {
+        let words = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>();
+        let dlt = self.frames.first().map_or(1, |f| u32::from(f.dlt));
+        let mut file = words(&[0x0A0D_0D0A, 28, 0x1A2B_3C4D, 1, u32::MAX, u32::MAX, 28]);
+        // if_tsresol: nanoseconds.
+        file.extend(words(&[1, 32, dlt, 0, 1 << 16 | 9, 9, 0, 32]));
+        for f in &self.frames {
+            let padded = f.bytes.len().next_multiple_of(4);
+            let (len, ts) = (32 + padded as u32, f.ts_ns.cast_unsigned());
+            file.extend(words(&[6, len, 0, (ts >> 32) as u32, ts as u32, f.bytes.len() as u32, f.wirelen]));
+            file.extend_from_slice(&f.bytes);
+            file.resize(file.len() + padded - f.bytes.len(), 0);
+            file.extend(len.to_le_bytes());
+        }
+        file.extend(words(&[5, 52, 0, 0, 0]));
+        for (code, value) in [(4u16, received), (5, lost)] {
+            file.extend(code.to_le_bytes());
+            file.extend(8u16.to_le_bytes());
+            file.extend(value.to_le_bytes());
+        }
+        file.extend(words(&[0, 52]));
+        file
+    }
+
     /// The frames as a source.
     pub fn source(&self) -> Given {
         Given::new(self)

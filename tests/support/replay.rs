@@ -74,7 +74,8 @@ pub fn run(source: &mut dyn Source, setup: &Setup) -> Outcome {
     let inputs: Vec<String> = source.files().iter().map(|f| f.path.clone()).collect();
     let types = setup.types;
     let sink = ToEve { eve: Eve::new(buffer.clone(), types, files) };
-    let mut reducer = Reducer::new(Arc::clone(&INTEL), setup.home.clone(), Weights::default(), sink);
+    let mut reducer = Reducer::new(Arc::clone(&INTEL), setup.home.clone(), Weights::default(), sink)
+        .with_losses(source.losses());
     let settings = Settings {
         worker: WorkerConfig {
             capacity: setup.capacity,

@@ -70,7 +70,7 @@ pub(super) fn analyse(sources: &mut [Box<dyn Source + Send>], wanted: Run<'_>) -
     let problems_told = going.as_ref().map(|going| Arc::clone(&going.problems));
     let mut bar = Bar::new(going.is_none() && !output.quiet && io::stderr().is_terminal());
     let sinks = Sinks { eve, sessions: Sessions::default(), all_flows, going, files: files.clone() };
-    let mut reducer = Reducer::new(Arc::new(intel), home.clone(), weights, sinks);
+    let mut reducer = Reducer::new(Arc::new(intel), home.clone(), weights, sinks).with_losses(first.losses());
     if let Some(switch) = switch {
         reducer = reducer.with_switch(switch);
     }

@@ -30,9 +30,17 @@ pub struct Loss {
     /// The oldest first; what came before the first is in none.
     samples: VecDeque<Sample>,
     latest: Option<Sample>,
+    /// Lost and all, of the whole of it, where that is known from the start and nothing else is.
+    whole: Option<[u64; 2]>,
 }
 
 impl Loss {
+    /// A loss of which nobody says when it was: it counts for everything.
+    #[must_use]
+    pub fn whole(losses: Option<[u64; 2]>) -> Self {
+        Self { whole: losses.filter(|[_, all]| *all > 0), ..Self::default() }
+    }
+
     /// At `at_ns` so many frames had been handed out and lost since the beginning.
     pub fn observe(&mut self, at_ns: i64, delivered: u64, lost: u64) {
         let sample = Sample { at_ns, delivered, lost };
@@ -48,6 +56,9 @@ impl Loss {
     /// Frames lost, and all there were, over a span of time at least as long as `first_ns..=last_ns`.
     #[must_use]
     pub fn over(&self, [first_ns, last_ns]: [i64; 2]) -> [u64; 2] {
+        if let Some(whole) = self.whole {
+            return whole;
+        }
         let Some(latest) = self.latest else { return [0; 2] };
         let after = self.samples.partition_point(|s| s.at_ns <= first_ns);
         let from = after.checked_sub(1).and_then(|at| self.samples.get(at)).copied().unwrap_or_default();

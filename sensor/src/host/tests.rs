@@ -118,16 +118,27 @@ struct Case {
     home: Home,
     raised: Vec<Finding>,
     number: u64,
+    loss: Loss,
 }
 
 impl Case {
     fn new() -> Self {
-        Self { ledger: Ledger::new(Weights::default()), home: Home::default(), raised: Vec::new(), number: 0 }
+        Self {
+            ledger: Ledger::new(Weights::default()),
+            home: Home::default(),
+            raised: Vec::new(),
+            number: 0,
+            loss: Loss::default(),
+        }
     }
 
     /// All sessions end in one tick, after which nothing more comes.
     fn of(talks: &[Talk]) -> Self {
-        let mut case = Self::new();
+        Self::with_loss(talks, Loss::default())
+    }
+
+    fn with_loss(talks: &[Talk], loss: Loss) -> Self {
+        let mut case = Self { loss, ..Self::new() };
         case.end(talks);
         case.ledger.settle();
         case.raise(&mut talks.iter().flat_map(|t| t.ends.map(ip)).collect::<Vec<_>>());
@@ -158,8 +169,8 @@ impl Case {
     }
 
     fn raise(&mut self, hosts: &mut [IpAddr]) {
-        let Self { ledger, raised, .. } = self;
-        ledger.raise(hosts, &Loss::default(), |finding, _| raised.push(finding.clone()));
+        let Self { ledger, raised, loss, .. } = self;
+        ledger.raise(hosts, loss, |finding, _| raised.push(finding.clone()));
     }
 
     /// The kinds raised, in order of kind.
@@ -177,6 +188,29 @@ impl Case {
     fn score(&self, kind: FindingKind) -> i32 {
         self.account(kind).map_or(i32::MIN, |f| f.score(self.ledger.weights()))
     }
+}
+
+#[test]
+fn what_was_lost_meanwhile_lowers_a_finding_and_much_of_it_keeps_it_back() {
+    let used = [talk(HOST, HOME_LINE, 1080, Some("socks"))];
+    let lost = |delivered, lost| {
+        let mut loss = Loss::default();
+        loss.observe(i64::MAX, delivered, lost);
+        let case = Case::with_loss(&used, loss);
+        let finding = case.account(FindingKind::EgressProxy).expect("an account");
+        let told = finding.lines.iter().find(|l| l.kind.starts_with("capture.loss"));
+        (case.score(FindingKind::EgressProxy), told.map(|l| (l.kind, l.detail.clone())), case.kinds())
+    };
+    let (whole, none, _) = lost(1_000_000, 999);
+    assert_eq!(none, None, "less than one in a thousand");
+    let (score, told, kinds) = lost(998_000, 2_000);
+    let detail = "2000 of 1000000 frames of that time were lost before they were captured".to_owned();
+    assert_eq!((score, told), (whole - 2, Some(("capture.loss", detail))));
+    assert_eq!(kinds, ["egress_proxy"]);
+    assert_eq!(lost(98, 2).0, whole - 5);
+    let (score, _, kinds) = lost(80, 20);
+    assert_eq!(score, whole - 12);
+    assert!(score < Weights::default().raise_at && kinds.is_empty(), "{score} {kinds:?}");
 }
 
 #[test]

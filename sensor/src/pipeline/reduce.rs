@@ -132,6 +132,12 @@ impl<S: Sink> Reducer<S> {
         Self { switch: Some(switch), ..self }
     }
 
+    /// What is known from the start of frames that were never captured.
+    #[must_use]
+    pub fn with_losses(self, losses: Option<[u64; 2]>) -> Self {
+        Self { loss: Loss::whole(losses), ..self }
+    }
+
     /// Whether the sink can take no more.
     pub fn failed(&self) -> bool {
         self.sink.failed()

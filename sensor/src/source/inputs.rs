@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek},
+    io::{self, Read, Seek, SeekFrom},
     os::fd::AsFd,
     path::{Path, PathBuf},
 };
@@ -13,8 +13,10 @@ use std::{
 use super::{
     Batch, Counters, FileInfo, OpenError, Options, Problem, ProblemKind, Progress, Source, Status,
     filter::Filter,
+    info::{Compression, Container},
     mapped::Mapped,
     merge::{Merge, Waiting},
+    pcapng::losses,
     reader::{Ledger, Origin},
     sniff::{Refused, Sniffed, sniff},
     walk::{Found, Kind, Walk},
@@ -30,6 +32,8 @@ pub struct Inputs {
     merge: Merge,
     frames: u64,
     skipped_files: u64,
+    /// Packets lost and packets there were, as files say at their ends.
+    losses: Option<[u64; 2]>,
     /// Bytes of all files, unless a pipe is among them.
     bytes_total: Option<u64>,
 }
@@ -50,6 +54,7 @@ impl Inputs {
         for found in &found {
             match look(found) {
                 Ok((origin, size, sniffed)) => {
+                    inputs.add_losses(found, &sniffed);
                     let keep = waiting.len() < MAPPED_WHILE_WAITING || !matches!(origin, Origin::Mapped(_));
                     let origin = if keep { origin } else { Origin::Path(found.path.clone()) };
                     dlts.extend(&sniffed.dlts);
@@ -81,6 +86,15 @@ impl Inputs {
         let mut inputs = Self::default();
         let waiting = inputs.add(Path::new(name), Origin::Stream(stream), None, &Sniffed::default());
         inputs.begin(vec![waiting], options, &[])
+    }
+
+    fn add_losses(&mut self, found: &Found, sniffed: &Sniffed) {
+        let plain = sniffed.format.compression == Compression::None;
+        if plain && sniffed.format.container == Container::PcapNg {
+            let [lost, all] = self.losses.get_or_insert([0; 2]);
+            let [theirs, of] = end_of(&found.path).ok().and_then(|end| losses(&end)).unwrap_or_default();
+            (*lost, *all) = (lost.saturating_add(theirs), all.saturating_add(of));
+        }
     }
 
     fn add(&mut self, path: &Path, origin: Origin, size: Option<u64>, sniffed: &Sniffed) -> Waiting {
@@ -126,6 +140,10 @@ impl Source for Inputs {
         }
     }
 
+    fn losses(&self) -> Option<[u64; 2]> {
+        self.losses
+    }
+
     fn counters(&self) -> Counters {
         Counters {
             frames: self.frames,
@@ -160,6 +178,17 @@ fn look(found: &Found) -> Result<(Origin, Option<u64>, Sniffed), Refused> {
         return Ok((Origin::Mapped(mapped), Some(size), sniffed));
     }
     Ok((Origin::Stream(Box::new(file)), None, Sniffed::default()))
+}
+
+/// The last bytes of a file: read and not mapped, for it may be cut off meanwhile.
+fn end_of(path: &Path) -> io::Result<Vec<u8>> {
+    const BYTES: u64 = 16 << 10;
+    let mut file = File::open(path)?;
+    let len = file.metadata()?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(BYTES)))?;
+    let mut end = Vec::new();
+    file.take(BYTES).read_to_end(&mut end)?;
+    Ok(end)
 }
 
 /// Standard input without the standard library's buffer.

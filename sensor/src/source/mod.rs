@@ -173,6 +173,11 @@ pub trait Source {
         None
     }
 
+    /// Packets that were lost before they were captured, and all there were, where files of the past say it from the start.
+    fn losses(&self) -> Option<[u64; 2]> {
+        None
+    }
+
     /// The longest frame that the link carries, bytes with its link header, where that is known: a longer one was joined from several
     /// by the card or the kernel.
     fn longest_frame(&self) -> Option<u32> {

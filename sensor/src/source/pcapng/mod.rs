@@ -9,10 +9,12 @@
 mod clock;
 mod options;
 mod section;
+mod tail;
 
 use std::fmt::Arguments;
 
 use section::Section;
+pub(super) use tail::losses;
 
 use super::{
     Frame,

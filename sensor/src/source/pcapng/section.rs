@@ -25,8 +25,9 @@ const SHB_USERAPPL: u16 = 4;
 const IF_NAME: u16 = 2;
 const IF_TSRESOL: u16 = 9;
 const IF_TSOFFSET: u16 = 14;
-const ISB_IFDROP: u16 = 5;
-const ISB_OSDROP: u16 = 7;
+pub(super) const ISB_IFRECV: u16 = 4;
+pub(super) const ISB_IFDROP: u16 = 5;
+pub(super) const ISB_OSDROP: u16 = 7;
 
 /// The section being read, and what the file has counted before it.
 pub(super) struct Section {
@@ -252,7 +253,7 @@ impl Section {
 }
 
 /// The value of an option that is a 64-bit number.
-fn u64_of<const BIG_ENDIAN: bool>(value: &[u8]) -> Option<u64> {
+pub(super) fn u64_of<const BIG_ENDIAN: bool>(value: &[u8]) -> Option<u64> {
     let &bytes = value.first_chunk::<8>()?;
     Some(if BIG_ENDIAN { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
 }
