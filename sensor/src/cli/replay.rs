@@ -1,7 +1,6 @@
 //! `farend replay`: captures to records and a summary.
 
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -12,8 +11,9 @@ use crate::host::{Finding, HostRecord, Severity, Tally, Weights};
 use crate::intel::Intel;
 use crate::pipeline::{Board, Counters, Ended, Far, Reducer, Settings, Sink, Summary, run};
 use crate::sink::eve::Eve;
-use crate::sink::stats;
+use crate::sink::rotate::{Opening, RotatingFile, Rotation};
 use crate::sink::terminal::{Sessions, Story, Style, json, text};
+use crate::sink::{Records, stats};
 use crate::source::{self, Options, Source};
 
 pub(super) fn replay(args: ReplayArgs) -> Result<u8, Failure> {
@@ -143,18 +143,17 @@ fn tell(story: &Story<'_>, verbose: bool, format: Format, eve_to_stdout: bool) -
     say::out(&body(io::stdout().is_terminal(), wrap::width(&io::stdout())))
 }
 
-fn open_eve(path: &Path) -> Result<Box<dyn Write + Send>, Failure> {
+fn open_eve(path: &Path) -> Result<Box<dyn Records + Send>, Failure> {
     if path == Path::new("-") {
         return Ok(Box::new(BufWriter::with_capacity(1 << 16, io::stdout())));
     }
-    let file =
-        File::create(path).map_err(|e| Failure::runtime(format!("{}: {}", path.display(), say::io(&e))))?;
-    Ok(Box::new(BufWriter::with_capacity(1 << 16, file)))
+    let file = RotatingFile::create(path, Rotation::default(), Opening::Fresh).map_err(Failure::runtime)?;
+    Ok(Box::new(file))
 }
 
 /// EVE and the summary's sessions.
 struct Sinks {
-    eve: Option<Eve<Box<dyn Write + Send>>>,
+    eve: Option<Eve<Box<dyn Records + Send>>>,
     sessions: Sessions,
     all_flows: bool,
     live: Option<Live>,
