@@ -13,6 +13,7 @@ mod flows;
 mod golden;
 mod hostile;
 mod labels;
+mod metrics;
 mod midstream;
 mod support;
 mod truth;

@@ -1,6 +1,7 @@
-//! Where records go: EVE files, the terminal.
+//! Where records and counters go: EVE files, the terminal, whoever scrapes metrics.
 
 pub mod eve;
+pub mod metrics;
 mod records;
 pub mod rotate;
 pub mod stats;
