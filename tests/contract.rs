@@ -15,5 +15,6 @@ mod hostile;
 mod labels;
 mod metrics;
 mod midstream;
+mod service;
 mod support;
 mod truth;
