@@ -98,8 +98,7 @@ impl RotatingFile {
         if self.identity.is_none() {
             return Ok(());
         }
-        let full = self.rotation.bytes.is_some_and(|most| most > 0 && self.bytes >= most);
-        if !full && !self.due(now) {
+        if !self.full() && !self.due(now) {
             return Ok(());
         }
         if self.bytes == 0 {
@@ -112,6 +111,10 @@ impl RotatingFile {
         }
         self.begin(now)?;
         self.prune()
+    }
+
+    fn full(&self) -> bool {
+        self.rotation.bytes.is_some_and(|most| most > 0 && self.bytes >= most)
     }
 
     /// Whether a multiple of `every` lies between the file's beginning and now.
@@ -178,7 +181,9 @@ impl Write for RotatingFile {
 /// writing goes on where it was.
 impl Records for RotatingFile {
     fn boundary(&mut self) -> io::Result<()> {
-        self.boundary_at(SystemTime::now())
+        // The clock is read once a record only where it matters.
+        let now = if self.rotation.every.is_some() || self.full() { SystemTime::now() } else { self.began };
+        self.boundary_at(now)
     }
 
     fn reopen(&mut self) -> io::Result<()> {
