@@ -13,6 +13,8 @@ mod flows;
 mod golden;
 mod hostile;
 mod labels;
+mod metrics;
 mod midstream;
+mod service;
 mod support;
 mod truth;

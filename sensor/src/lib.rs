@@ -13,6 +13,7 @@ pub mod home;
 pub mod host;
 pub mod inspect;
 pub mod intel;
+pub mod notify;
 pub mod pipeline;
 pub mod sink;
 pub mod source;

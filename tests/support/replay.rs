@@ -170,6 +170,8 @@ impl Buffer {
     }
 }
 
+impl farend::sink::Records for Buffer {}
+
 impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().expect("nothing panics while writing").extend_from_slice(bytes);

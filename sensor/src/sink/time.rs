@@ -34,6 +34,13 @@ pub fn stamp(ns: i64) -> String {
     format!("{y:04}-{mo:02}-{d:02} {h:02}:{mi:02}:{s:02}")
 }
 
+/// `20261124T055356Z`, for names of files.
+#[must_use]
+pub fn compact(ns: i64) -> String {
+    let (y, mo, d, h, mi, s) = civil(ns);
+    format!("{y:04}{mo:02}{d:02}T{h:02}{mi:02}{s:02}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +50,7 @@ mod tests {
         assert_eq!(iso8601(0), "1970-01-01T00:00:00.000000+0000");
         assert_eq!(iso8601(1_700_000_000_123_456_789), "2023-11-14T22:13:20.123456+0000");
         assert_eq!(stamp(951_782_400 * SECOND_NS), "2000-02-29 00:00:00");
+        assert_eq!(compact(1_700_000_000_123_456_789), "20231114T221320Z");
     }
 
     #[test]

@@ -7,13 +7,13 @@ mod ours;
 mod protocol;
 mod tuple;
 
-use std::io::{self, Write};
+use std::io;
 
 use farend_analyzers::label_info;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::iso8601;
+use super::{Records, iso8601};
 use crate::clock::SECOND_NS;
 use crate::decode::proto;
 use crate::flow::tcp;
@@ -62,7 +62,7 @@ impl std::str::FromStr for Types {
 }
 
 /// Writes EVE records; keeps the first error, after which it takes no more.
-pub struct Eve<W: Write> {
+pub struct Eve<W: Records> {
     out: W,
     types: Types,
     files: Vec<String>,
@@ -72,7 +72,7 @@ pub struct Eve<W: Write> {
     pub records: u64,
 }
 
-impl<W: Write> Eve<W> {
+impl<W: Records> Eve<W> {
     /// A writer; `files` are the names of the inputs.
     pub const fn new(out: W, types: Types, files: Vec<String>) -> Self {
         Self { out, types, files, live: false, error: None, records: 0 }
@@ -84,13 +84,23 @@ impl<W: Write> Eve<W> {
         Self { live: true, ..self }
     }
 
-    /// Hands what has been written to the system, so that a reader who follows sees it.
+    /// Hands what has been written to the system, so that a reader who follows sees it. A file that is due by time is finished,
+    /// whether or not records come.
     pub fn flush(&mut self) {
         if self.error.is_none()
-            && let Err(e) = self.out.flush()
+            && let Err(e) = self.out.boundary().and_then(|()| self.out.flush())
         {
             self.error = Some(e);
         }
+    }
+
+    /// The file may have been moved away: goes on under its name. Nothing that was written is lost.
+    ///
+    /// # Errors
+    /// What keeps the file from being opened anew; records go on to where they went. Not being able to write ends it.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        self.flush();
+        if self.failed() { Ok(()) } else { self.out.reopen() }
     }
 
     /// The types that are wanted.
@@ -121,9 +131,12 @@ impl<W: Write> Eve<W> {
         let written = serde_json::to_writer(&mut self.out, record)
             .map_err(io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"));
-        match written {
-            Ok(()) => self.records += 1,
-            Err(e) => self.error = Some(e),
+        let done = written.and_then(|()| {
+            self.records += 1;
+            self.out.boundary()
+        });
+        if let Err(e) = done {
+            self.error = Some(e);
         }
     }
 
