@@ -20,6 +20,7 @@ use support::capture::Capture;
 use support::corpus::pcaps;
 use support::frame::{self, Ip, end};
 use support::records::{Records, ends, number, text};
+use support::scrape;
 
 /// Set in the run inside the namespace.
 const INSIDE: &str = "FAREND_TEST_NAMESPACE";
@@ -135,6 +136,12 @@ struct Live {
 
 impl Live {
     fn on(interfaces: &str, folder: &Path, more: &[&str]) -> Self {
+        let live = Self::spawn(interfaces, folder, more);
+        live.wait_for("listening on");
+        live
+    }
+
+    fn spawn(interfaces: &str, folder: &Path, more: &[&str]) -> Self {
         let eve = folder.join("live.json");
         let mut child = Command::new(env!("CARGO_BIN_EXE_farend"))
             .args(["live", "-i", interfaces, "--eve"])
@@ -147,9 +154,7 @@ impl Live {
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (tell, said) = std::sync::mpsc::channel();
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
-        let live = Self { child, eve, said };
-        live.wait_for("listening on");
-        live
+        Self { child, eve, said }
     }
 
     /// The next line on standard error that has `what` in it.
@@ -670,5 +675,99 @@ fn the_copies_that_a_span_port_delivers_are_counted_once() {
         assert_eq!(counted + number(&untracked["duplicate"]), 100);
         // A copy that was held up for a millisecond counts; on a busy machine some are.
         assert!((50..60).contains(&counted), "{counted}");
+    });
+}
+
+#[test]
+fn every_scrape_under_load_adds_up_and_health_tells_what_is_wrong() {
+    inside("every_scrape_under_load_adds_up_and_health_tells_what_is_wrong", || {
+        ip("link set lo up");
+        for workers in ["1", "3"] {
+            wire("va", "vb");
+            let folder = folder();
+            let config = folder.path().join("farend.toml");
+            std::fs::write(&config, "[live]\nmetrics = \"127.0.0.1:0\"\n").unwrap();
+            let flags = ["--workers", workers, "--config", config.to_str().unwrap()];
+            let mut live = Live::spawn("vb", folder.path(), &flags);
+            let said = live.wait_for("metrics at http://");
+            let url = said.split_once("metrics at ").expect("an address").1.to_owned();
+            let address = url["http://".len()..].split_once('/').unwrap().0.parse().expect("an address");
+            live.wait_for("listening on");
+            let stop = stopper();
+            let sending = keep_sending(&stop, Duration::from_millis(1));
+            let (mut delivered, mut by_library) = (0.0, 0);
+            for _ in 0..6 {
+                std::thread::sleep(Duration::from_millis(700));
+                let seen = scrape::scrape(address);
+                scrape::adds_up(&seen);
+                let now = scrape::sum(&seen, "packets_delivered_total");
+                assert!(now >= delivered, "{now} after {delivered}");
+                delivered = now;
+                if let Some(theirs) = scrape::by_library(&url) {
+                    scrape::adds_up(&theirs);
+                    by_library += 1;
+                }
+            }
+            assert!(delivered > 1_000.0, "{delivered}");
+            assert!(by_library == 0 || by_library == 6, "{by_library}");
+            assert!(scrape::sum(&scrape::scrape(address), "batch_seconds_count") > 0.0);
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            let sent = sending.join().unwrap();
+            let health = || scrape::ask(address, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").0;
+            assert!(health().contains(" 200 "));
+            ip("link set vb down");
+            live.wait_for("vb: is down");
+            assert!(health().contains(" 503 "), "{}", health());
+            ip("link set vb up");
+            live.wait_for("vb: is up again");
+            assert!(health().contains(" 200 "));
+            let until = Instant::now() + Duration::from_secs(20);
+            while scrape::sum(&scrape::scrape(address), "packets_delivered_total") < sent as f64 {
+                assert!(Instant::now() < until, "the page stays behind");
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            live.signal(libc::SIGTERM);
+            assert!(live.child.wait().unwrap().success());
+            ip("link del va");
+        }
+    });
+}
+
+#[test]
+fn an_eve_file_of_the_run_before_is_kept_and_one_that_was_moved_away_is_left_at_a_hangup() {
+    inside("an_eve_file_of_the_run_before_is_kept_and_one_that_was_moved_away_is_left_at_a_hangup", || {
+        wire("va", "vb");
+        let folder = folder();
+        std::fs::write(folder.path().join("live.json"), "{\"before\":1}\n").unwrap();
+        let config = folder.path().join("farend.toml");
+        let text =
+            "[flow.timeouts]\nother_new = 1\n[live]\nstats_interval = 1\n[live.rotate]\ninterval = 2\n";
+        std::fs::write(&config, text).unwrap();
+        let live = Live::on("vb", folder.path(), &["--config", config.to_str().unwrap()]);
+        let moved = folder.path().join("moved.json");
+        let sender = Sender::on("va");
+        for n in 0..12u16 {
+            sender.send(&datagram(&format!("192.168.1.2:{}", 4_000 + n), "203.0.113.5:53", &[], b"x"));
+            std::thread::sleep(Duration::from_millis(500));
+            if n == 5 {
+                std::fs::rename(&live.eve, &moved).unwrap();
+                live.signal(libc::SIGHUP);
+                live.wait_for("in force now");
+            }
+        }
+        assert!(live.end().0.success());
+        let (mut files, mut flows, mut before) = (0, 0, 0);
+        for file in std::fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().path()) {
+            if file.extension().is_some_and(|e| e == "json") {
+                for line in std::fs::read_to_string(&file).unwrap().lines() {
+                    let record: Value = serde_json::from_str(line).expect("a whole record");
+                    flows += usize::from(record["event_type"] == "flow");
+                    before += usize::from(record["before"] == 1);
+                }
+                files += 1;
+            }
+        }
+        assert!(moved.exists() && files >= 4, "{files} files");
+        assert_eq!((flows, before), (12, 1), "nothing is lost or twice");
     });
 }

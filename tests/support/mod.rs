@@ -13,6 +13,7 @@ pub mod readdress;
 pub mod records;
 pub mod replay;
 pub mod schema;
+pub mod scrape;
 pub mod tcp;
 pub mod traffic;
 pub mod truth;

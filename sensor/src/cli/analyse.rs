@@ -1,7 +1,6 @@
 //! What `replay` and `live` share: sources run to their end, and what the output flags ask for written.
 
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -13,13 +12,15 @@ use crate::config::{Config, Format};
 use crate::host::Severity;
 use crate::intel::Intel;
 use crate::pipeline::{Reducer, Settings, Switch, run, run_each};
+use crate::sink::Records;
 use crate::sink::eve::Eve;
+use crate::sink::rotate::{Opening, RotatingFile, Rotation};
 use crate::sink::stats;
 use crate::sink::terminal::{Sessions, Story, Style, json, text};
-use crate::source::{Counters, Source};
+use crate::source::{Counters, ProblemKind, Source};
 
 /// What EVE records are written to.
-pub(super) type EveOut = Box<dyn Write + Send>;
+pub(super) type EveOut = Box<dyn Records + Send>;
 
 /// What a run is made of besides its sources.
 pub(super) struct Run<'a> {
@@ -67,7 +68,7 @@ pub(super) fn analyse(sources: &mut [Box<dyn Source + Send>], wanted: Run<'_>) -
         switch: switch.clone(),
         cpus: config.live.cpus.iter().map(|cpu| usize::from(*cpu)).collect(),
     };
-    let problems_told = going.as_ref().map(|going| Arc::clone(&going.problems));
+    let watched = going.as_ref().map(|going| (Arc::clone(&going.problems), Arc::clone(&going.pulse)));
     let mut bar = Bar::new(going.is_none() && !output.quiet && io::stderr().is_terminal());
     let sinks = Sinks { eve, sessions: Sessions::default(), all_flows, going, files: files.clone() };
     let mut reducer = Reducer::new(Arc::new(intel), home.clone(), weights, sinks).with_losses(first.losses());
@@ -77,11 +78,18 @@ pub(super) fn analyse(sources: &mut [Box<dyn Source + Send>], wanted: Run<'_>) -
     let mut told = 0;
     let mut progress = |source: &dyn Source, frames: u64| {
         // Of interfaces at once: nobody is there at the end.
-        if let Some(problems) = &problems_told
+        if let Some((problems, pulse)) = &watched
             && told < source.problems().len()
         {
             let new = &source.problems()[told..];
             new.iter().for_each(say::warn);
+            for problem in new {
+                let what = format!("interface {}", problem.input.unwrap_or(0));
+                match problem.kind {
+                    ProblemKind::InterfaceLost => pulse.trouble(what, problem.to_string()),
+                    _ => pulse.well(&what),
+                }
+            }
             let mut all = problems.lock().unwrap_or_else(PoisonError::into_inner);
             all.extend(new.iter().map(ToString::to_string));
             told = source.problems().len();
@@ -159,13 +167,16 @@ pub(super) fn workers(config: &Config) -> usize {
 }
 
 /// Opens the file of `--eve`, or standard output.
-pub(super) fn open_eve(path: &Path) -> Result<EveOut, Failure> {
+pub(super) fn open_eve(path: &Path, rotation: Rotation, opening: Opening) -> Result<EveOut, Failure> {
     if path == Path::new("-") {
         return Ok(Box::new(BufWriter::with_capacity(1 << 16, io::stdout())));
     }
-    let file =
-        File::create(path).map_err(|e| Failure::runtime(format!("{}: {}", path.display(), say::io(&e))))?;
-    Ok(Box::new(BufWriter::with_capacity(1 << 16, file)))
+    Ok(Box::new(RotatingFile::create(path, rotation, opening).map_err(|e| Failure::runtime(say::io(&e)))?))
+}
+
+/// The same for a run that has an end.
+pub(super) fn open_new_eve(path: &Path) -> Result<EveOut, Failure> {
+    open_eve(path, Rotation::default(), Opening::Fresh)
 }
 
 /// Prints the summary: to standard output unless that carries EVE.

@@ -1,6 +1,6 @@
 //! `farend demo`: the bundled laptop-farm capture.
 
-use super::analyse::{Run, analyse, open_eve};
+use super::analyse::{Run, analyse, open_new_eve};
 use super::{DemoArgs, Failure};
 use crate::config::{Config, Whole};
 use crate::intel::Intel;
@@ -14,7 +14,7 @@ pub(super) fn demo(args: DemoArgs) -> Result<u8, Failure> {
         .map_err(Failure::runtime)?;
     let mut config = Config { workers: Whole::new(1), ..Config::default() };
     args.output.lay_over(&mut config.output);
-    let eve = config.output.eve.as_deref().map(open_eve).transpose()?;
+    let eve = config.output.eve.as_deref().map(open_new_eve).transpose()?;
     let (output, intel) = (&args.output, Intel::embedded());
     analyse(&mut [Box::new(source)], Run { output, config: &config, intel, eve, going: None, switch: None })
 }

@@ -1,8 +1,9 @@
 //! `farend live`: a span port until it is told to stop.
 
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -13,7 +14,10 @@ use super::sinks::{Going, Orders};
 use super::{Failure, LiveArgs, config, say};
 use crate::config::Timestamps;
 use crate::intel::Intel;
+use crate::notify;
 use crate::pipeline::Switch;
+use crate::sink::metrics::{Reach, Server, Snapshot, StartError};
+use crate::sink::rotate::Opening;
 use crate::source::Source;
 use crate::source::live::{ListenError, Live, Options};
 
@@ -37,7 +41,8 @@ pub(super) fn live(args: LiveArgs) -> Result<u8, Failure> {
     })?;
     let mut sources: Vec<Box<dyn Source + Send>> =
         parts.into_iter().map(|part| Box::new(part) as Box<dyn Source + Send>).collect();
-    let eve = config.output.eve.as_deref().map(open_eve).transpose()?;
+    let rotation = config.live.rotate.rotation();
+    let eve = config.output.eve.as_deref().map(|path| open_eve(path, rotation, Opening::Kept)).transpose()?;
     // Everything that takes a permission is open. Threads that come later begin without one, too.
     give_up_permissions();
     let orders = Arc::new(Orders::default());
@@ -51,6 +56,9 @@ pub(super) fn live(args: LiveArgs) -> Result<u8, Failure> {
     })
     .map_err(|e| Failure::runtime(format!("signals: {e}")))?;
     let output = &args.shared.output;
+    let mut going = Going::new(orders, workers, !output.quiet && io::stderr().is_terminal());
+    // It serves until it is dropped, which is after the end.
+    let _server = config.live.metrics.map(|address| serve(address, &mut going)).transpose()?;
     if !output.quiet {
         let filter = options.filter.as_ref().map(|f| format!(", filter '{f}'")).unwrap_or_default();
         let names = args.interfaces.join(", ");
@@ -60,8 +68,29 @@ pub(super) fn live(args: LiveArgs) -> Result<u8, Failure> {
             config.live.ring_mib.get()
         ));
     }
-    let going = Some(Going::new(orders, !output.quiet && io::stderr().is_terminal()));
-    analyse(&mut sources, Run { output, config: &config, intel, eve, going, switch: Some(switch) })
+    // A manager that does not hear it gives up on the program by itself.
+    let _ = notify::ready(&format!("listening on {}", args.interfaces.join(", ")));
+    let done = analyse(
+        &mut sources,
+        Run { output, config: &config, intel, eve, going: Some(going), switch: Some(switch) },
+    );
+    let _ = notify::stopping("ended");
+    done
+}
+
+/// Serves counters and health at `address`.
+fn serve(address: SocketAddr, going: &mut Going) -> Result<Server, Failure> {
+    let snapshot = Arc::new(Mutex::new(Snapshot::default()));
+    going.snapshot = Some(Arc::clone(&snapshot));
+    let latest = move || snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let pulse = Arc::clone(&going.pulse);
+    let server =
+        Server::start(address, Reach::Loopback, latest, move || pulse.health()).map_err(|e| match e {
+            StartError::NotLoopback(_) => Failure::usage(e),
+            other => Failure::runtime(other),
+        })?;
+    say::warn(format_args!("metrics at http://{}/metrics", server.address()));
+    Ok(server)
 }
 
 impl Orders {
@@ -87,7 +116,7 @@ fn give_up_permissions() {
     let left = [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted]
         .into_iter()
         .filter_map(|set| caps::clear(None, set).err())
-        .last();
+        .next_back();
     // SAFETY: a plain call that only takes something away.
     let no_new = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     if let Some(error) = left {

@@ -13,6 +13,7 @@ use super::sinks::Orders;
 use super::{Failure, Shared, catalog, config, say};
 use crate::config::Config;
 use crate::intel::Intel;
+use crate::notify;
 use crate::pipeline::{InForce, Switch};
 
 /// What is needed to read everything again.
@@ -34,7 +35,10 @@ pub(super) fn on_hangup(mut reload: Reload) -> io::Result<()> {
         for _ in signals.forever() {
             // A log that was moved away is left first: whoever moved it waits for that.
             reload.orders.reopen.store(true, Ordering::Relaxed);
-            match reload.read() {
+            let _ = notify::reloading();
+            let done = reload.read();
+            let _ = notify::ready(if done.is_ok() { "read again" } else { "not read again: a file is bad" });
+            match done {
                 Ok(()) => say::warn("read again: configuration, catalogue, weights and intel; in force now"),
                 Err(Failure { message, .. }) => {
                     say::warn(format_args!("{message}\nnot read again: everything stays as it was"));

@@ -1,6 +1,6 @@
 //! `farend replay`: captures to records and a summary.
 
-use super::analyse::{Run, analyse, open_eve};
+use super::analyse::{Run, analyse, open_new_eve};
 use super::{Failure, ReplayArgs, config, say};
 use crate::intel::Intel;
 use crate::source::{self, Options};
@@ -14,7 +14,7 @@ pub(super) fn replay(args: ReplayArgs) -> Result<u8, Failure> {
     // What is read before the file is made empties no file that could not have been filled again.
     config::weights(&config)?;
     super::catalog::of(&config)?;
-    let eve = config.output.eve.as_deref().map(open_eve).transpose()?;
+    let eve = config.output.eve.as_deref().map(open_new_eve).transpose()?;
     let output = &args.shared.output;
     analyse(&mut [source], Run { output, config: &config, intel, eve, going: None, switch: None })
 }

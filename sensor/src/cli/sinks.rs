@@ -2,19 +2,25 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::analyse::EveOut;
 use super::bar::Bar;
 use super::say;
 use crate::clock::SECOND_NS;
 use crate::host::{Finding, HostRecord, Ledger, Weights};
+use crate::notify;
 use crate::pipeline::{Counters, Ended, Far, Front, Level, Sink, Summary};
 use crate::sink::eve::Eve;
+use crate::sink::metrics::{Metric, Pulse, Raised, Sample, Samples, Snapshot, Unit};
 use crate::sink::stats;
 use crate::sink::terminal::Sessions;
 
 /// That frames are left unlooked at is said no more often than this, however often it happens.
 const SAY_SHED_NS: i64 = 600 * SECOND_NS;
+
+/// The manager's status line is renewed this often.
+const TELL_MANAGER_NS: i64 = 10 * SECOND_NS;
 
 /// EVE and the summary's sessions.
 pub(super) struct Sinks {
@@ -35,22 +41,99 @@ pub(super) struct Going {
     pub(super) hosts: Due,
     pub(super) status: Status,
     pub(super) shed: Shed,
+    /// Whether it works, for whoever asks.
+    pub(super) pulse: Arc<Pulse>,
+    /// The latest counters, where somebody asks for them.
+    pub(super) snapshot: Option<Arc<Mutex<Snapshot>>>,
+    pub(super) raised: Raised,
+    pub(super) workers: usize,
+    watchdog: Option<Duration>,
+    told_alive: Instant,
+    told_status_ns: i64,
     /// It was said that frames are joined before they are captured.
     pub(super) joined_said: bool,
 }
 
 impl Going {
-    pub(super) fn new(orders: Arc<Orders>, status_line: bool) -> Self {
+    pub(super) fn new(orders: Arc<Orders>, workers: usize, status_line: bool) -> Self {
         Self {
+            pulse: Arc::default(),
+            snapshot: None,
+            raised: Raised::default(),
+            workers,
+            watchdog: notify::watchdog_interval(),
+            told_alive: Instant::now(),
+            told_status_ns: 0,
             orders,
             problems: Arc::default(),
             stats: Due::default(),
             hosts: Due::default(),
-            status: Status { bar: Bar::new(status_line), then: None, findings: 0 },
+            status: Status { bar: Bar::new(status_line), then: None, findings: 0, line: String::new() },
             shed: Shed::default(),
             joined_said: false,
         }
     }
+}
+
+impl Going {
+    /// A tick has been worked through.
+    fn alive(&mut self) {
+        self.pulse.beat();
+        if self.watchdog.is_some_and(|every| self.told_alive.elapsed() >= every) {
+            self.told_alive = Instant::now();
+            // If the manager does not hear it, it starts the program anew.
+            let _ = notify::alive();
+        }
+    }
+
+    /// What `systemctl status` shows.
+    fn tell_manager(&mut self, now_ns: i64) {
+        if now_ns.saturating_sub(self.told_status_ns) >= TELL_MANAGER_NS {
+            self.told_status_ns = now_ns;
+            let _ = notify::status(&self.status.line);
+        }
+    }
+}
+
+/// Metrics of listening, beside those of every run.
+fn more(front: &Front, flows: &Counters, shed: Level, workers: usize) -> Vec<Metric> {
+    let counter = |value| Samples::Counter(vec![Sample::plain(value)]);
+    let gauge = |value| Samples::Gauge(vec![Sample::plain(value)]);
+    let what = ["shape", "new_flows", "payloads"].into_iter().zip(flows.shed);
+    let level = Level::ALL.into_iter().map(|l| Sample::of("level", l.as_str(), f64::from(l == shed)));
+    vec![
+        Metric {
+            name: "ring_full",
+            help: "Times that a ring was full, so that frames were dropped.",
+            unit: None,
+            samples: counter(front.source.ring_full),
+        },
+        Metric {
+            name: "ring_occupancy",
+            help: "How full the fullest ring was since the last snapshot, in steps.",
+            unit: Some(Unit::Ratios),
+            samples: gauge(f64::from(front.fullness) / 100.0),
+        },
+        Metric {
+            name: "frames_stamped_by_hardware",
+            help: "Frames whose time is the card's own.",
+            unit: None,
+            samples: counter(front.source.hardware_time),
+        },
+        Metric {
+            name: "shed",
+            help: "What was left out under overload: looks at a session's shape, new flows' content, payloads.",
+            unit: None,
+            samples: Samples::Counter(what.map(|(what, n)| Sample::of("what", what, n)).collect()),
+        },
+        Metric {
+            name: "shed_level",
+            help: "1 for what is left out at the moment.",
+            unit: None,
+            samples: Samples::Gauge(level.collect()),
+        },
+        Metric { name: "workers", help: "Workers.", unit: None, samples: gauge(workers as f64) },
+    ]
 }
 
 /// What the signals' thread tells the sinks.
@@ -87,6 +170,7 @@ pub(super) struct Status {
     /// When it was shown last, and packets and bytes at that time.
     then: Option<(i64, [u64; 2])>,
     findings: u64,
+    line: String,
 }
 
 impl Status {
@@ -101,13 +185,14 @@ impl Status {
             Level::Nothing => String::new(),
             level => format!(", overload: leaves out {}", level.as_str()),
         };
-        self.bar.line(&format!(
+        self.line = format!(
             "{:.0} packets/s, {:.1} Mbit/s, {drops} dropped ({share:.2} %), {} flows, {} findings{shed}",
             rate(0),
             rate(1) * 8.0 / 1e6,
             flows.live,
             self.findings,
-        ));
+        );
+        self.bar.line(&self.line);
     }
 }
 
@@ -165,6 +250,7 @@ impl Sink for Sinks {
     fn alert(&mut self, finding: &Finding, weights: &Weights, ts_ns: i64) {
         if let Some(going) = &mut self.going {
             going.status.findings += 1;
+            going.raised.count(finding.kind, finding.severity());
         }
         if let Some(eve) = &mut self.eve {
             eve.alert(finding, weights, ts_ns);
@@ -186,8 +272,18 @@ impl Sink for Sinks {
     fn tick(&mut self, now_ns: i64) {
         let Some(going) = &mut self.going else { return };
         going.shed.now_ns = now_ns;
+        going.alive();
         if let Some(eve) = &mut self.eve {
+            if going.orders.reopen.swap(false, Ordering::Relaxed)
+                && let Err(e) = eve.reopen()
+            {
+                going.status.bar.clear();
+                say::warn(say::io(&e));
+            }
             eve.flush();
+            if eve.failed() {
+                going.pulse.trouble("eve", "records cannot be written");
+            }
         }
     }
 
@@ -203,6 +299,18 @@ impl Sink for Sinks {
     fn counters(&mut self, now_ns: i64, front: &Front, flows: &Counters, ledger: &Ledger) {
         let Some(going) = &mut self.going else { return };
         going.status.show(now_ns, front, flows, going.shed.level);
+        going.tell_manager(now_ns);
+        if let Some(snapshot) = &going.snapshot {
+            let taken = Snapshot {
+                now_ns,
+                summary: Summary::of(front.clone(), flows.clone(), ledger.tally()),
+                source: front.source,
+                raised: going.raised,
+                hosts: ledger.hosts() as u64,
+                more: more(front, flows, going.shed.level, going.workers),
+            };
+            *snapshot.lock().unwrap_or_else(PoisonError::into_inner) = taken;
+        }
         if front.decode.oversize > 0 && !std::mem::replace(&mut going.joined_said, true) {
             going.status.bar.clear();
             let off = |name: &String| format!("ethtool -K {name} gro off lro off tso off gso off");
@@ -216,7 +324,9 @@ impl Sink for Sinks {
         let due = going.stats.is(now_ns, going.orders.stats_interval.load(Ordering::Relaxed));
         if let Some(eve) = self.eve.as_mut().filter(|_| due) {
             let counters = front.source;
-            let summary = Summary::of(front.clone(), flows.clone(), ledger.tally());
+            let mut summary = Summary::of(front.clone(), flows.clone(), ledger.tally());
+            // Time goes on without frames.
+            summary.span = summary.span.map(|[first, last]| [first, last.max(now_ns)]);
             let problems = going.problems.lock().unwrap_or_else(PoisonError::into_inner);
             eve.stats(
                 now_ns,

@@ -25,6 +25,7 @@ use crate::host::{Severity, Weights};
 use crate::inspect::Limits;
 use crate::pipeline::Timeouts;
 use crate::sink::eve::Types;
+use crate::sink::rotate::Rotation;
 
 /// The commented file with the defaults.
 pub const TEMPLATE: &str = include_str!("../../../config/farend.toml");
@@ -407,6 +408,19 @@ impl LiveSection {
     pub fn flow_interval_ns(&self) -> Option<i64> {
         let seconds = i64::try_from(self.flow_interval.get()).unwrap_or(0);
         (seconds > 0).then(|| seconds.saturating_mul(SECOND_NS))
+    }
+}
+
+impl RotateSection {
+    /// As the file wants it.
+    #[must_use]
+    pub fn rotation(&self) -> Rotation {
+        let some = |n: u64| (n > 0).then_some(n);
+        Rotation {
+            bytes: some(self.mib.get()).map(|mib| mib << 20),
+            every: some(self.interval.get()).map(std::time::Duration::from_secs),
+            keep: some(self.keep.get()).and_then(|n| u32::try_from(n).ok()),
+        }
     }
 }
 

@@ -191,7 +191,7 @@ impl Case {
 }
 
 #[test]
-fn what_was_lost_meanwhile_lowers_a_finding_and_much_of_it_keeps_it_back() {
+fn what_was_lost_meanwhile_lowers_a_finding() {
     let used = [talk(HOST, HOME_LINE, 1080, Some("socks"))];
     let lost = |delivered, lost| {
         let mut loss = Loss::default();
@@ -208,9 +208,7 @@ fn what_was_lost_meanwhile_lowers_a_finding_and_much_of_it_keeps_it_back() {
     assert_eq!((score, told), (whole - 2, Some(("capture.loss", detail))));
     assert_eq!(kinds, ["egress_proxy"]);
     assert_eq!(lost(98, 2).0, whole - 5);
-    let (score, _, kinds) = lost(80, 20);
-    assert_eq!(score, whole - 12);
-    assert!(score < Weights::default().raise_at && kinds.is_empty(), "{score} {kinds:?}");
+    assert_eq!(lost(80, 20).0, whole - 12);
 }
 
 #[test]

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::{Sender, bounded};
-use hdrhistogram::Histogram;
 
 use super::counters::{Counters, Front};
 use super::reduce::{Reducer, Sink};
 use super::report::Report;
-use super::run::{OnProgress, QUEUE, Settings, Summary, latency};
+use super::run::{OnProgress, QUEUE, Settings, Summary};
 use super::solo::Solo;
 use super::unit::Tick;
 use super::worker::Config;
@@ -25,7 +24,7 @@ use crate::source::{Source, Status};
 type Told = (usize, Tick, Report);
 
 /// What a thread came to.
-type Came = (Front, Counters, Histogram<u64>);
+type Came = (Front, Counters);
 
 pub(super) fn apart<S: Sink + Send>(
     sources: &mut [Box<dyn Source + Send>],
@@ -68,14 +67,13 @@ pub(super) fn apart<S: Sink + Send>(
             came.push(handle.join().map_err(|_| lost())?);
         }
         let evidence = reducing.join().map_err(|_| lost())?;
-        let (mut front, mut flows, mut times) = (Front::default(), Counters::default(), latency());
+        let (mut front, mut flows) = (Front::default(), Counters::default());
         for came in came {
-            let (theirs, counters, latency) = came?;
+            let (theirs, counters) = came?;
             front.add(&theirs);
             flows.add(&counters);
-            times.add(&latency).map_err(io::Error::other)?;
         }
-        Ok(Summary { latency: times, ..Summary::of(front, flows, evidence) })
+        Ok(Summary::of(front, flows, evidence))
     })
 }
 
@@ -103,9 +101,10 @@ fn work(
         }
     }
     let (tick, report) = solo.end();
-    let front = tick.front.as_deref().cloned().unwrap_or_default();
+    let mut front = tick.front.as_deref().cloned().unwrap_or_default();
+    front.latency = Some(solo.meter.latency.clone());
     say(tick, report);
-    Ok((front, solo.counters().clone(), solo.meter.latency))
+    Ok((front, solo.counters().clone()))
 }
 
 /// One worker's part of the bounds.

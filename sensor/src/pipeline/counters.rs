@@ -1,5 +1,7 @@
 //! Counters that add up (the conservation equations).
 
+use hdrhistogram::Histogram;
+
 use crate::decode::{Ignored, Layer, Why};
 use crate::flow::End;
 
@@ -119,6 +121,10 @@ pub struct Front {
     pub private_seen: bool,
     /// The source's own.
     pub source: crate::source::Counters,
+    /// How full the room was in which frames wait, at most since the tick before, per cent.
+    pub fullness: u8,
+    /// Nanoseconds that batches took, one value a batch; where somebody tells it while the run goes on.
+    pub latency: Option<Histogram<u64>>,
 }
 
 impl Front {
@@ -132,6 +138,14 @@ impl Front {
         };
         self.private_seen |= other.private_seen;
         self.source.add(&other.source);
+        self.fullness = self.fullness.max(other.fullness);
+        if let Some(theirs) = &other.latency {
+            match &mut self.latency {
+                // Of equal bounds: they are made in one place.
+                Some(mine) => drop(mine.add(theirs)),
+                None => self.latency = Some(theirs.clone()),
+            }
+        }
     }
 }
 

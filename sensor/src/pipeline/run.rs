@@ -60,8 +60,8 @@ impl Summary {
     /// What has been counted so far.
     #[must_use]
     pub fn of(front: Front, flows: Counters, evidence: Tally) -> Self {
-        let Front { decode, time, span, private_seen, .. } = front;
-        Self { decode, flows, evidence, time, private_seen, span, latency: latency() }
+        let Front { decode, time, span, private_seen, latency: times, .. } = front;
+        Self { decode, flows, evidence, time, private_seen, span, latency: times.unwrap_or_else(latency) }
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) struct Solo<'a> {
     shedder: Shedder,
     switch: Option<Arc<Switch>>,
     generation: u64,
+    /// How full the source's room was at most since the last tick, per cent.
+    fullness: u8,
     pub(super) meter: Meter,
 }
 
@@ -65,6 +67,7 @@ impl<'a> Solo<'a> {
             shedder: Shedder::new(),
             switch: settings.switch.clone(),
             generation: 0,
+            fullness: 0,
             meter: Meter::new(),
         })
     }
@@ -89,12 +92,18 @@ impl<'a> Solo<'a> {
         }
         if let Some(full) = source.fullness() {
             worker.shed(self.shedder.observe(full, started));
+            self.fullness = self.fullness.max(full);
         }
         let (switch, generation) = (&self.switch, &mut self.generation);
+        let (fullness, latency) = (&mut self.fullness, &self.meter.latency);
         let region = batch.region.clone();
         let bytes = region.bytes();
         lanes[0].region = region.clone();
-        let mut due = |lanes: &mut [Units], tick: Tick, block| {
+        let mut due = |lanes: &mut [Units], mut tick: Tick, block| {
+            if let Some(front) = tick.front.as_mut().and_then(Arc::get_mut).filter(|_| now_ns.is_some()) {
+                front.fullness = std::mem::take(fullness);
+                front.latency = Some(latency.clone());
+            }
             worker.packets(&lanes[0]);
             lanes[0].list.clear();
             lanes[0].extra.clear();

@@ -187,6 +187,7 @@ impl Splitter {
             span: self.span,
             private_seen: self.private_seen,
             source,
+            ..Front::default()
         }
     }
 

@@ -27,8 +27,10 @@ pub enum ProblemKind {
     /// Note: timestamps before 1970, after 2200, or with a fraction of more than a second; the frames are
     /// kept.
     AbsurdTimestamp,
-    /// Note: an interface went down, came back, or changed.
+    /// Note: an interface changed, or is there again.
     Interface,
+    /// Note: an interface went down or away; it is waited for.
+    InterfaceLost,
     /// Note: the same file was named twice and is read once.
     Duplicate,
     /// Note: the filter means nothing for a link type, so all its frames are rejected.
@@ -38,7 +40,14 @@ pub enum ProblemKind {
 impl ProblemKind {
     /// Whether nothing is missing in spite of it, so that it is told and fails nothing.
     pub fn is_note(self) -> bool {
-        matches!(self, Self::AbsurdTimestamp | Self::Interface | Self::Duplicate | Self::FilterNotApplicable)
+        matches!(
+            self,
+            Self::AbsurdTimestamp
+                | Self::Interface
+                | Self::InterfaceLost
+                | Self::Duplicate
+                | Self::FilterNotApplicable
+        )
     }
 }
 

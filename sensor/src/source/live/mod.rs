@@ -250,7 +250,11 @@ impl Live {
                     input: Some(input as u16),
                     path: port.name.clone(),
                     at: None,
-                    kind: ProblemKind::Interface,
+                    kind: if port.known.up && !port.gone {
+                        ProblemKind::Interface
+                    } else {
+                        ProblemKind::InterfaceLost
+                    },
                     detail: said,
                 });
             }
