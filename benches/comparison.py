@@ -25,7 +25,8 @@ REFERENCE = "tcpdump"
 FAREND = "farend"
 FAREND_FLOWS = "farend, flow records"
 
-# Processor seconds after which a program is ended; a table says "> 60" then, and further rounds leave it out.
+# Processor seconds after which a program is ended; a table says "> 60" then. A program that has used so many on a capture in all
+# its runs gets no further one there, so that a slow one does not take an hour.
 LIMIT = 60
 # A program that waits instead of working is ended after this many times the limit, on the clock.
 PATIENCE = 4
@@ -181,8 +182,8 @@ def warm(path):
 def measure(captures, programs, limit, scratch):
     """All programs in turn on every capture, so that what else the machine does meets all of them.
 
-    In: captures as (name, path), programs as (program, rounds): in each round those run that have not had theirs. Out: the runs
-    by (capture name, program name); a program that failed on a capture has none there.
+    In: captures as (name, path), programs as (program, rounds): in each round those run that have not had theirs, or used up
+    their time. Out: the runs by (capture name, program name); a program that failed on a capture has none there.
     """
     runs = {}
     for name, path in captures:
@@ -203,10 +204,12 @@ def measure(captures, programs, limit, scratch):
                     continue
                 finally:
                     shutil.rmtree(folder, ignore_errors=True)
+                had = runs.setdefault((name, program.name), [])
                 if cost.ended:
+                    had.clear()
+                had.append(cost)
+                if cost.ended or sum(r.cpu for r in had) > limit:
                     left_out.add(program.name)
-                    runs[name, program.name] = []
-                runs.setdefault((name, program.name), []).append(cost)
                 print(
                     f"  {name} round {number + 1}/{rounds} {program.name}: {cost.cpu:.3f} s of processor time, {cost.wall:.3f} s, "
                     f"load {os.getloadavg()[0]:.2f}{f', ended: too much {cost.ended}' if cost.ended else ''}",
@@ -226,21 +229,21 @@ def ceiling():
 
 def table(captures, programs, runs):
     """What every program cost on every capture, beside the reference and farend. Medians are compared."""
-    head = ["capture", "program", "CPU s, median", "CPU s, least", f"× {REFERENCE}", f"× {FAREND}", f"× {FAREND_FLOWS}", "anonymous MB"]
+    head = ["capture", "program", "runs", "CPU s, median", "CPU s, least", f"× {REFERENCE}", f"× {FAREND}", f"× {FAREND_FLOWS}", "anonymous MB"]
     rows = []
     for name, _ in captures:
         bases = [median(runs.get((name, base))) for base in (REFERENCE, FAREND, FAREND_FLOWS)]
         for program in programs:
             had = runs.get((name, program.name))
             if not had:
-                rows.append([name, program.name, "failed", *[""] * (len(head) - 3)])
+                rows.append([name, program.name, "0", "failed", *[""] * (len(head) - 4)])
                 continue
             ended = had[-1].ended
             over = "> " if ended else ""
             middle = statistics.median(r.cpu for r in had)
             memory = max(r.anonymous for r in had) / 1e6
             rows.append([
-                name, program.name,
+                name, program.name, f"{len(had)}",
                 f"{over}{middle:.0f}" if ended else f"{middle:.2f}",
                 "" if ended else f"{min(r.cpu for r in had):.2f}",
                 *(f"{over}{times(middle / base)}" if base else "" for base in bases),
