@@ -33,8 +33,8 @@ PATIENCE = 4
 # Share of the memory that is free at the start which one program may fill: the captures have to stay in the page cache.
 MEMORY_SHARE = 0.6
 
-# Seconds between two looks at a process's memory.
-POLL = 0.004
+# Seconds between two looks at a process's memory: while it is young, and after LONG seconds, when a peak lasts longer, too.
+POLL, LONG, SLOW_POLL = 0.004, 2, 0.02
 
 
 class Failed(Exception):
@@ -148,12 +148,13 @@ def run(command, limit=None, ceiling=None, keep=True):
                 if pid:
                     break
                 peak = max(peak, anonymous(child.pid))
+                age = time.monotonic() - started
                 if ceiling and peak > ceiling and not ended:
                     ended = "memory"
                     child.kill()
-                if limit is not None and time.monotonic() - started > PATIENCE * limit:
+                if limit is not None and age > PATIENCE * limit:
                     child.kill()
-                time.sleep(POLL)
+                time.sleep(POLL if age < LONG else SLOW_POLL)
         except BaseException:
             child.kill()
             raise
