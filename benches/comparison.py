@@ -245,7 +245,7 @@ def table(captures, programs, runs):
             memory = max(r.anonymous for r in had) / 1e6
             rows.append([
                 name, program.name, f"{len(had)}",
-                f"{over}{middle:.0f}" if ended else f"{middle:.2f}",
+                f"{over}{middle:.0f}" if ended == "time" else f"{over}{middle:.2f}",
                 "" if ended else f"{min(r.cpu for r in had):.2f}",
                 *(f"{over}{times(middle / base)}" if base else "" for base in bases),
                 f"{over}{memory:.0f}{' (ended)' if ended == 'memory' else ''}" if memory else "?",
