@@ -1,15 +1,13 @@
 """What a program costs on a capture, and the programs that farend is compared with: shared by run.py, peers and live.py.
 
 In: captures and commands. Out: processor time and anonymous memory of whole processes, and tables of them as Markdown. Python 3.9
-and its library only; limits and memory are those of Linux, the rest works on any Unix.
+and its library only; memory and the limits of both need Linux, the rest works on any Unix.
 """
 
 import os
 import platform
 import re
-import resource
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -125,22 +123,24 @@ def anonymous(pid):
     return int(found[1]) * 1024 if found else 0
 
 
+def processor(pid):
+    """User and system seconds of a process with all its threads so far. 0 where Linux's /proc is missing."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def run(command, limit=None, ceiling=None, keep=True):
     """Runs a program to its end, or to `limit` processor seconds or `ceiling` bytes of anonymous memory.
 
     Processor time is that of the whole process with all its threads, from wait4. What it prints is kept only where it is wanted.
     """
-
-    def limited():
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
-
     ended = ""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.monotonic()
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out if keep else subprocess.DEVNULL, stderr=err, preexec_fn=limited
-        )
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out if keep else subprocess.DEVNULL, stderr=err)
         peak = 0
         try:
             while True:
@@ -149,10 +149,12 @@ def run(command, limit=None, ceiling=None, keep=True):
                     break
                 peak = max(peak, anonymous(child.pid))
                 age = time.monotonic() - started
-                if ceiling and peak > ceiling and not ended:
-                    ended = "memory"
-                    child.kill()
-                if limit is not None and age > PATIENCE * limit:
+                if ceiling and peak > ceiling:
+                    ended = ended or "memory"
+                # Not RLIMIT_CPU: it counts ticks, which on a busy machine are more than what wait4 says.
+                if limit and processor(child.pid) >= limit:
+                    ended = ended or "time"
+                if ended or (limit and age > PATIENCE * limit):
                     child.kill()
                 time.sleep(POLL if age < LONG else SLOW_POLL)
         except BaseException:
@@ -161,9 +163,8 @@ def run(command, limit=None, ceiling=None, keep=True):
         wall = time.monotonic() - started
         child.returncode = os.waitstatus_to_exitcode(status)
         cpu = usage.ru_utime + usage.ru_stime
-        # The kernel counts in ticks, so a program may be ended a little before its time.
-        if limit is not None and child.returncode in (-signal.SIGXCPU, -signal.SIGKILL) and cpu > limit - 0.5:
-            ended = "time"
+        # It may have come to its end by itself in the meantime.
+        ended = ended if child.returncode else ""
         if child.returncode != 0 and not ended:
             err.seek(0)
             said = "\n".join(err.read().decode(errors="replace").strip().splitlines()[-5:])

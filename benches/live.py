@@ -106,12 +106,6 @@ def counted():
     return json.loads(out)[0]["stats64"]["tx"]["packets"]
 
 
-def processor(pid):
-    """User and system seconds of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def listen(program, farend, sender, seconds, folder):
     """Sends for a while to one listener, or to nobody."""
     config, eve = Path(folder) / "packets.cfg", Path(folder) / "live.json"
@@ -126,7 +120,7 @@ def listen(program, farend, sender, seconds, folder):
     listener = subprocess.Popen(commands[program], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         time.sleep(OPENING)
-        before, busy = counted(), processor(listener.pid)
+        before, busy = counted(), comparison.processor(listener.pid)
         trafgen, memory = send(config, seconds), []
         while True:
             try:
@@ -137,7 +131,7 @@ def listen(program, farend, sender, seconds, folder):
         sent = counted_after(trafgen, before)
         time.sleep(EMPTYING)
         memory.append(comparison.anonymous(listener.pid))
-        cpu = processor(listener.pid) - busy
+        cpu = comparison.processor(listener.pid) - busy
         listener.send_signal(signal.SIGTERM)
         said = listener.communicate(timeout=60)[1]
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -291,7 +285,7 @@ def main():
                 how = f"farend alone for {args.minutes:g} minutes, memory every {SAMPLE} s"
             else:
                 text, missed = compare(senders, args.farend, args.rounds, args.seconds, folder)
-                how = f"{args.rounds} rounds of {args.seconds} s in turn, medians; drops and memory are of all rounds"
+                how = f"{args.rounds} round{'s' if args.rounds > 1 else ''} of {args.seconds} s in turn, medians; drops and memory are of all rounds"
     finally:
         subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
     name, cores, kernel = comparison.machine()
