@@ -282,7 +282,7 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             if args.minutes:
                 text, missed = soak(senders, args.farend, args.minutes, folder)
-                how = f"farend alone for {args.minutes:g} minutes, memory every {SAMPLE} s"
+                how = f"with farend alone, {args.minutes:g} min, memory every {SAMPLE} s"
             else:
                 text, missed = compare(senders, args.farend, args.rounds, args.seconds, folder)
                 how = f"{args.rounds} round{'s' if args.rounds > 1 else ''} of {args.seconds} s in turn, medians; drops and memory are of all rounds"
