@@ -1,50 +1,57 @@
 #!/usr/bin/env python3
-"""Measures farend against tcpdump on generated captures: `make bench`, or `benches/run.py --help`.
+"""Measures farend against tcpdump and other programs on generated captures: `make bench`, or `benches/run.py --help`.
 
-In: the release build and its example `generate`. Out: a table of processor time, rates, anonymous memory and bars, percentiles of
-batches, instructions a packet; with --record also a file in benches/records. Needs Python 3.9 and nothing beside its library.
+In: the release build and its example `generate`. Out: a table of processor time, rates, anonymous memory and bars, the table of
+peers, percentiles of batches, instructions a packet; with --record also a file in benches/records. Needs Python 3.9 and nothing
+beside its library.
 """
 
 import argparse
 import datetime
 import os
-import platform
 import re
 import shutil
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+import comparison
+from comparison import FAREND, REFERENCE, ROOT, Failed
+
 RECORDS = ROOT / "benches" / "records"
 
-# The reference: it reads every record and writes it away, and looks at nothing.
-REFERENCE = "tcpdump"
-FAREND = "farend"
 
-# What processor time may be, as a multiple of the reference's; medians are compared.
-CPU_BARS = {"small": 2.3, "elephant": 1.5}
-# Anonymous memory with a million flows in the table, MB.
-MEMORY_BAR = 200
+@dataclass(frozen=True)
+class Workload:
+    """One capture that is generated and measured, and the bars for it."""
 
-# Seconds between two looks at a process's memory.
-POLL = 0.004
+    name: str
+    content: str  # what `generate` calls it
+    packets: int  # the bars are for so many or more: in shorter ones starting counts for more than packets
+    record_bytes: int  # of frame and record header, about; for the disk space that is asked for
+    cpu_bar: float = 0  # processor time as a multiple of the reference's, medians; 0 = no bar
+    memory_bar: int = 0  # anonymous memory, MB; 0 = no bar
 
-# Frame and record header of the generated captures, bytes: what `generate` writes at most a packet.
-RECORD_BYTES = {"small": 76, "elephant": 1530}
-# Free space beyond the captures, bytes.
-SPARE = 256 << 20
+
+WORKLOADS = [
+    # A million flows are in the table near its end.
+    Workload("small", "small", 10_000_000, 76, cpu_bar=2.3, memory_bar=200),
+    Workload("elephant", "elephant", 710_000, 1530, cpu_bar=1.5),
+    Workload("mix", "mix", 3_000_000, 600),
+    # For those programs that do not come to the end of the whole one within the limit.
+    Workload("short", "small", 1_000_000, 76),
+]
+
+# Free space beyond the captures, for what peers write, bytes.
+SPARE = 1 << 30
 
 # Instructions a packet are the difference of two runs, so that starting and the first flows' opening do not count: packets of
 # the shorter one; the longer one has twice as many.
 COUNTED = {"small": 800_000, "elephant": 40_000}
-
-# Packets of the captures that the bars are for: in shorter ones starting counts for more than packets.
-FULL = {"small": 10_000_000, "elephant": 710_000}
 
 TCPDUMP_MISSING = """\
 tcpdump, the reference, is missing. Type one of these, then run make bench again:
@@ -55,73 +62,24 @@ tcpdump, the reference, is missing. Type one of these, then run make bench again
 or measure farend alone: benches/run.py --alone"""
 
 
-class Failed(Exception):
-    """A program did not end well."""
-
-
-@dataclass
-class Run:
-    """What one process cost."""
-
-    cpu: float
-    wall: float
-    anonymous: int  # bytes; 0 = not known
-    output: str
-
-
-@dataclass
-class Program:
-    """One program of the comparison and what its runs cost, by workload."""
-
-    name: str
-    command: list
-    runs: dict = field(default_factory=dict)
-
-    def cpu(self, workload):
-        return [run.cpu for run in self.runs[workload]]
-
-
-@dataclass
-class Workload:
+@dataclass(frozen=True)
+class Capture:
     """A generated capture."""
 
-    name: str
+    workload: Workload
     path: Path
     packets: int
     bytes: int  # of frames
 
+    @property
+    def name(self):
+        return self.workload.name
 
-def anonymous(pid):
-    """Resident anonymous memory of a process in bytes: mapped captures are not counted. 0 where Linux's /proc is missing."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return 0
-    found = re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0
+    def full(self):
+        return self.packets >= self.workload.packets
 
-
-def run(command):
-    """Runs a program to its end. Processor time is that of the whole process, from wait4."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        started = time.monotonic()
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
-        peak = 0
-        while True:
-            pid, status, usage = os.wait4(child.pid, os.WNOHANG)
-            if pid:
-                break
-            peak = max(peak, anonymous(child.pid))
-            time.sleep(POLL)
-        wall = time.monotonic() - started
-        child.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        if child.returncode != 0:
-            said = err.read().decode(errors="replace").strip()
-            raise Failed(f"{' '.join(map(str, command))}: ended with {child.returncode}\n{said}")
-        text = out.read().decode(errors="replace")
-    return Run(usage.ru_utime + usage.ru_stime, wall, peak, text)
+    def __str__(self):
+        return f"{self.name}: {self.packets:,} packets, {self.bytes / self.packets:.0f} bytes on average"
 
 
 def build(cargo):
@@ -133,132 +91,108 @@ def build(cargo):
     return release / "farend", release / "examples" / "generate"
 
 
-def generate(generator, name, packets, path):
-    """Writes a capture and counts its packets."""
-    subprocess.run([generator, name, str(packets), path], check=True)
-    # The generator writes classic pcap: 24 bytes, then 16 a record.
-    return Workload(name, path, packets, path.stat().st_size - 24 - 16 * packets)
+def generate(generator, content, packets, path):
+    """Writes a capture."""
+    done = subprocess.run([generator, content, str(packets), path], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise Failed(f"{content}: not available: {done.stderr.strip()}")
 
 
-def warm(path):
-    """Reads a file once, so that every run finds it in the page cache."""
-    with path.open("rb", buffering=0) as file:
-        while file.read(1 << 22):
-            pass
+def captures(generator, sizes, scratch):
+    """Writes what is to be measured; a workload that this build cannot make is said and left out."""
+    made = []
+    for workload in WORKLOADS:
+        path = scratch / f"{workload.name}.pcap"
+        if not sizes[workload.name]:
+            continue
+        try:
+            generate(generator, workload.content, sizes[workload.name], path)
+        except Failed as failed:
+            # A workload with bars has to be there.
+            if workload.cpu_bar:
+                raise
+            print(f"  {failed}", file=sys.stderr)
+            path.unlink(missing_ok=True)
+            continue
+        made.append(Capture(workload, path, *counted(path)))
+    return made
 
 
-def programs(farend, alone):
-    """farend, the reference and, where they are installed, peers. `{}` stands for the capture."""
-    have = [Program(FAREND, [farend, "replay", "--workers", "1", "{}"])]
-    if not alone:
-        have.insert(0, Program(REFERENCE, ["tcpdump", "-r", "{}", "-w", "/dev/null"]))
-        # They do other work than farend, so they have no bar: flow tables (argus), protocols (ndpiReader), fingerprints (p0f).
-        peers = {
-            "argus": ["argus", "-r", "{}", "-w", "/dev/null"],
-            "ndpiReader": ["ndpiReader", "-q", "-i", "{}"],
-            "p0f": ["p0f", "-r", "{}", "-o", "/dev/null"],
-        }
-        have += [Program(name, command) for name, command in peers.items() if shutil.which(command[0])]
-    return have
+def counted(path):
+    """Packets and bytes of frames in a classic pcap file."""
+    with path.open("rb") as file:
+        magic = file.read(24)[:4]
+        # draft-ietf-opsawg-pcap: 0xa1b2c3d4, or 0xa1b23c4d with nanoseconds, in the writer's byte order, 16 bytes before each frame.
+        header = struct.Struct("<8xI4x" if magic[0] in (0xD4, 0x4D) else ">8xI4x")
+        packets = total = 0
+        while record := file.read(header.size):
+            (length,) = header.unpack(record)
+            file.seek(length, os.SEEK_CUR)
+            packets += 1
+            total += length
+    return packets, total
 
 
-def filled(command, path):
-    return [str(path) if word == "{}" else str(word) for word in command]
-
-
-def load():
-    return " ".join(f"{l:.2f}" for l in os.getloadavg())
-
-
-def measure(workloads, compared, rounds):
-    """All programs in turn on every workload, `rounds` times, so that what else the machine does meets all of them."""
-    for workload in workloads:
-        warm(workload.path)
-        for number in range(rounds):
-            for program in list(compared):
-                try:
-                    cost = run(filled(program.command, workload.path))
-                except Failed as failed:
-                    if program.name in (FAREND, REFERENCE):
-                        raise
-                    print(f"  left out: {failed}", file=sys.stderr)
-                    compared.remove(program)
-                    continue
-                program.runs.setdefault(workload.name, []).append(cost)
-                print(
-                    f"  {workload.name} round {number + 1}/{rounds} {program.name}: {cost.cpu:.3f} s of processor time, "
-                    f"{cost.wall:.3f} s, load {os.getloadavg()[0]:.2f}",
-                    file=sys.stderr,
-                )
-
-
-def table(workloads, compared):
-    """The table as Markdown, and the bars that are missed."""
+def table(made, runs):
+    """farend and the reference as Markdown, and the bars that are missed."""
     head = ["workload", "program", "CPU s, least", "CPU s, median", "× of least", "× of medians", "M packets/s", "Gbit/s",
             "anonymous MB", "bar"]
     rows, missed = [], []
-    for workload in workloads:
-        name = workload.name
-        reference = next((p for p in compared if p.name == REFERENCE), None)
-        for program in compared:
-            cpu = program.cpu(name)
+    for capture in made:
+        name = capture.name
+        base = [r.cpu for r in runs.get((name, REFERENCE), [])]
+        for program in (REFERENCE, FAREND):
+            had = runs.get((name, program))
+            if not had:
+                continue
+            cpu = [r.cpu for r in had]
             least, middle = min(cpu), statistics.median(cpu)
-            memory = max(r.anonymous for r in program.runs[name]) / 1e6
-            times = ["", ""]
-            bar = ""
-            if reference:
-                base = reference.cpu(name)
-                times = [f"{least / min(base):.2f}", f"{middle / statistics.median(base):.2f}"]
-                if program.name == FAREND and workload.packets >= FULL[name]:
-                    bar, met = f"≤ {CPU_BARS[name]} ×", middle / statistics.median(base) <= CPU_BARS[name]
-                    bar += " met" if met else " MISSED"
-                    if not met:
-                        missed.append(f"{name}: {times[1]} × the processor time of {REFERENCE} (bar: {CPU_BARS[name]})")
-            if program.name == FAREND and name == "small" and memory and workload.packets >= FULL[name]:
-                met = memory <= MEMORY_BAR
-                bar += f"{', ' if bar else ''}≤ {MEMORY_BAR} MB {'met' if met else 'MISSED'}"
-                if not met:
-                    missed.append(f"{name}: {memory:.0f} MB (bar: {MEMORY_BAR})")
+            memory = max(r.anonymous for r in had) / 1e6
+            ratios = (least / min(base), middle / statistics.median(base)) if base else ()
+            bars = bars_of(capture, ratios[1:], memory) if program == FAREND and capture.full() else []
+            missed += [f"{name}: {said}" for said, met in bars if not met]
             rows.append([
-                name, program.name, f"{least:.3f}", f"{middle:.3f}", *times, f"{workload.packets / middle / 1e6:.2f}",
-                f"{workload.bytes * 8 / middle / 1e9:.2f}", f"{memory:.1f}" if memory else "?", bar,
+                name, program, f"{least:.3f}", f"{middle:.3f}", *([f"{r:.2f}" for r in ratios] or ["", ""]),
+                f"{capture.packets / middle / 1e6:.2f}", f"{capture.bytes * 8 / middle / 1e9:.2f}",
+                f"{memory:.1f}" if memory else "?", ", ".join(f"{said} {'met' if met else 'MISSED'}" for said, met in bars),
             ])
-    return markdown(head, rows), missed
+    return comparison.markdown(head, rows), missed
 
 
-def markdown(head, rows):
-    """A Markdown table whose columns line up in a terminal, too."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    line = lambda row: "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |"
-    return "\n".join([line(head), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(line, rows)])
+def bars_of(capture, ratio, memory):
+    """The bars for farend on a capture, and whether they are met. `ratio` is empty where there is no reference."""
+    workload = capture.workload
+    bars = []
+    if workload.cpu_bar and ratio:
+        bars.append((f"≤ {workload.cpu_bar} ×", ratio[0] <= workload.cpu_bar))
+    if workload.memory_bar and memory:
+        bars.append((f"≤ {workload.memory_bar} MB", memory <= workload.memory_bar))
+    return bars
 
 
-def latency(farend, workloads):
+def latency(farend, made):
     """What farend says of its batches and its table."""
     lines = []
-    for workload in workloads:
-        said = run([farend, "replay", "--workers", "1", "--verbose", workload.path]).output
+    for capture in made:
+        said = comparison.run([farend, "replay", "--workers", "1", "--verbose", capture.path]).output
         told = r"a batch took|flows \d+ opened|flows ended early|beyond the table"
-        lines += [f"- {workload.name}: {line.strip()}" for line in said.splitlines() if re.search(told, line)]
+        lines += [f"- {capture.name}: {line.strip()}" for line in said.splitlines() if re.search(told, line)]
     return "\n".join(lines)
 
 
-def instructions(farend, generator, scratch, alone):
+def instructions(generator, programs, scratch):
     """Instructions a packet in the steady state, counted by callgrind: they do not depend on what else the machine does."""
     if not shutil.which("valgrind"):
         return "Not counted: valgrind is missing (Debian, Ubuntu: `sudo apt-get install -y valgrind`)."
-    counted = [Program(FAREND, [farend, "replay", "--workers", "1", "{}"])]
-    if not alone:
-        counted.insert(0, Program(REFERENCE, ["tcpdump", "-r", "{}", "-w", "/dev/null"]))
     lines = []
     for name, packets in COUNTED.items():
         paths = []
-        for times in (1, 2):
-            path = scratch / f"{name}-{times}.pcap"
-            generate(generator, name, packets * times, path)
+        for multiple in (1, 2):
+            path = scratch / f"{name}-{multiple}.pcap"
+            generate(generator, name, packets * multiple, path)
             paths.append(path)
-        for program in counted:
-            totals = [callgrind(filled(program.command, path)) for path in paths]
+        for program in programs:
+            totals = [callgrind(program.filled(path, scratch)) for path in paths]
             if None in totals:
                 lines.append(f"- {name}, {program.name}: not counted (valgrind cannot run it)")
             else:
@@ -276,46 +210,14 @@ def callgrind(command):
     return int(found[1]) if done.returncode == 0 and found else None
 
 
-def machine():
-    """Processor, cores and kernel, in a few words each."""
-    processor = platform.processor() or platform.machine()
-    try:
-        info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        names = re.search(r"^model name\s*:\s*(.+)$", info, re.MULTILINE)
-        numbers = [re.search(rf"^{key}\s*:\s*(\d+)$", info, re.MULTILINE) for key in ("cpu family", "model")]
-        if names:
-            processor = " ".join(names[1].split())
-            if all(numbers):
-                processor += f" (family {numbers[0][1]}, model {numbers[1][1]})"
-    except OSError:
-        pass
-    return processor, os.cpu_count() or 0, f"{platform.system()} {platform.release()}"
-
-
-def commit():
-    def git(*words):
-        try:
-            return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-        except OSError:
-            return ""
-
-    short = git("rev-parse", "--short=12", "HEAD") or "no commit"
-    return short + (" with changes" if git("status", "--porcelain", "--untracked-files=no") else "")
-
-
-def version(command):
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return "?"
-    return ((done.stdout or done.stderr).splitlines() or ["?"])[0]
-
-
 def arguments():
-    parser = argparse.ArgumentParser(description="Measures farend against tcpdump on generated captures.")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of every program on every workload (5)")
-    parser.add_argument("--small", type=int, default=FULL["small"], metavar="PACKETS", help="packets of 60 bytes (10000000)")
-    parser.add_argument("--elephant", type=int, default=FULL["elephant"], metavar="PACKETS", help="packets of 1,500 bytes (710000)")
+    parser = argparse.ArgumentParser(description="Measures farend against tcpdump and other programs on generated captures.")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of farend and tcpdump on every workload (5)")
+    parser.add_argument("--peer-rounds", type=int, default=3, metavar="ROUNDS", help="runs of the other programs; 0 = none (3)")
+    parser.add_argument("--limit", type=int, default=comparison.LIMIT, metavar="SECONDS", help="of processor time, a run (60)")
+    for workload in WORKLOADS:
+        told = f"packets of {workload.name}; 0 = leave it out ({workload.packets})"
+        parser.add_argument(f"--{workload.name}", type=int, default=workload.packets, metavar="PACKETS", help=told)
     parser.add_argument("--dir", type=Path, default=None, help="where the captures go for the time ($TMPDIR, /tmp)")
     parser.add_argument("--keep", action="store_true", help="leave the captures there")
     parser.add_argument("--alone", action="store_true", help="farend only, without tcpdump and peers")
@@ -323,19 +225,19 @@ def arguments():
     parser.add_argument("--record", action="store_true", help="write benches/records/DATE-PROCESSOR.md")
     parser.add_argument("--check", action="store_true", help="end with 1 if a bar is missed")
     args = parser.parse_args()
-    if min(args.rounds, args.small, args.elephant) < 1:
-        parser.error("rounds and packets are at least 1")
+    if min(args.rounds, args.limit) < 1:
+        parser.error("rounds and limit are at least 1")
     return args
 
 
 def main():
     args = arguments()
-    if not args.alone and not shutil.which("tcpdump"):
+    if not args.alone and not shutil.which(REFERENCE):
         sys.exit(TCPDUMP_MISSING)
     farend, generator = build(os.environ.get("CARGO", "cargo"))
-    sizes = {"small": args.small, "elephant": args.elephant}
+    sizes = {workload.name: getattr(args, workload.name) for workload in WORKLOADS}
     parent = args.dir or Path(tempfile.gettempdir())
-    need = sum(RECORD_BYTES[name] * packets for name, packets in sizes.items()) + SPARE
+    need = sum(workload.record_bytes * sizes[workload.name] for workload in WORKLOADS) + SPARE
     if shutil.disk_usage(parent).free < need:
         sys.exit(f"{parent}: {need / 1e9:.1f} GB are needed for the captures; name another place with --dir or TMPDIR")
     scratch = Path(tempfile.mkdtemp(prefix="farend-bench-", dir=parent))
@@ -350,7 +252,7 @@ def main():
             shutil.rmtree(scratch, ignore_errors=True)
     print(text)
     if args.record:
-        word = re.sub(r"[^a-z0-9]+", "-", machine()[0].lower()).strip("-")
+        word = re.sub(r"[^a-z0-9]+", "-", comparison.machine()[0].lower()).strip("-")
         path = RECORDS / f"{datetime.date.today().isoformat()}-{word}.md"
         path.write_text(text + "\n", encoding="utf-8")
         print(f"\nwritten: {path.relative_to(ROOT)}", file=sys.stderr)
@@ -360,36 +262,46 @@ def main():
 
 def report(args, farend, generator, sizes, scratch):
     print("writing the captures …", file=sys.stderr)
-    workloads = [generate(generator, name, packets, scratch / f"{name}.pcap") for name, packets in sizes.items()]
-    compared = programs(farend, args.alone)
-    before = load()
-    measure(workloads, compared, args.rounds)
-    after = load()
-    rows, missed = table(workloads, compared)
-    processor, cores, kernel = machine()
-    tcpdump = "" if args.alone else f"; {version(['tcpdump', '--version'])}"
+    made = captures(generator, sizes, scratch)
+    barred = [comparison.farend(farend)] if args.alone else [comparison.reference(), comparison.farend(farend)]
+    asked = comparison.peers(farend) if args.peer_rounds and not args.alone else []
+    peers, missing = comparison.divided(asked)
+    before = comparison.load()
+    turns = [(program, args.rounds) for program in barred] + [(program, args.peer_rounds) for program in peers]
+    runs = comparison.measure([(c.name, c.path) for c in made], turns, args.limit, scratch)
+    after = comparison.load()
+    for capture in made:
+        for program in barred:
+            had = runs.get((capture.name, program.name))
+            if not had or had[-1].ended:
+                raise Failed(f"{program.name} did not come to the end of {capture.name}")
+    rows, missed = table(made, runs)
+    processor, cores, kernel = comparison.machine()
+    rust = comparison.version([os.environ.get("RUSTC", "rustc"), "--version"])
     lines = [
         f"# {datetime.date.today().isoformat()}, {processor}",
         "",
-        f"{cores} cores, {kernel}; commit {commit()}; {version(['rustc', '--version'])}{tcpdump}.",
+        f"{cores} cores, {kernel}; commit {comparison.commit()}; rustc {rust}.",
         f"Rounds: {args.rounds}, programs in turn. Load average before {before}, after {after}.",
-        "Small: " + described(workloads[0]) + "; elephant: " + described(workloads[1]) + ".",
+        "; ".join(map(str, made)) + ".",
         "",
         rows,
         "",
         "Rates are packets and bits over the median of processor time, on one core. Batches of 256 packets, on the clock (they wait "
         "for whatever else the machine does):",
         "",
-        latency(farend, workloads),
+        latency(farend, made),
     ]
+    if peers:
+        told = f"Rounds: {args.peer_rounds}, in turn with those above; a run is ended after {args.limit} s of processor time."
+        lines += ["", "## Peers", "", told, "", comparison.table([(c.name, c.path) for c in made], barred + peers, runs)]
+        lines += ["", comparison.described(barred + peers)]
+    if missing:
+        lines += ["", *missing]
     if not args.no_count:
         print("counting instructions …", file=sys.stderr)
-        lines += ["", "Instructions, counted by callgrind:", "", instructions(farend, generator, scratch, args.alone)]
+        lines += ["", "## Instructions", "", "Counted by callgrind:", "", instructions(generator, barred, scratch)]
     return "\n".join(lines), missed
-
-
-def described(workload):
-    return f"{workload.packets:,} packets, {workload.bytes / workload.packets:.0f} bytes on average"
 
 
 if __name__ == "__main__":
