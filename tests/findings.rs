@@ -324,7 +324,8 @@ fn frames_that_the_capture_says_were_lost_lower_every_finding_from_its_alert_on(
         };
         all.map(of).collect::<BTreeMap<String, i64>>()
     };
-    let lowered: BTreeMap<String, i64> = accounts(&whole).into_iter().map(|(k, score)| (k, score - 5)).collect();
+    let lowered: BTreeMap<String, i64> =
+        accounts(&whole).into_iter().map(|(k, score)| (k, score - 5)).collect();
     assert_eq!(accounts(&part), lowered, "every account by what one in a hundred weighs");
     let alerts = part.alerts();
     assert!(alerts.iter().any(|a| a["farend"]["finding"] == "remote_control_suspicious_origin"));

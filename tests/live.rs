@@ -244,7 +244,15 @@ fn every_capture_of_the_project_gives_the_same_flows_and_findings_on_a_wire() {
                 .status()
                 .unwrap();
             assert!(done.success(), "{}", path.display());
-            let live = Live::on("vb", folder.path(), &["--workers", if sent % 2 == 0 { "1" } else { "3" }]);
+            // Through a ring, three rings, and libpcap, alone and with three workers.
+            let libpcap = folder.path().join("libpcap.toml");
+            std::fs::write(&libpcap, "[live]\nsource = \"libpcap\"\n").unwrap();
+            let workers = if sent % 2 == 0 { "1" } else { "3" };
+            let mut flags = vec!["--workers", workers];
+            if sent % 6 > 3 {
+                flags.extend(["--config", libpcap.to_str().unwrap()]);
+            }
+            let live = Live::on("vb", folder.path(), &flags);
             for frame in &Capture::read(&path).frames {
                 sender.send(&frame.bytes);
             }

@@ -12,14 +12,14 @@ use super::analyse::{Run, analyse, open_eve, workers};
 use super::reload::{Reload, on_hangup};
 use super::sinks::{Going, Orders};
 use super::{Failure, LiveArgs, config, say};
-use crate::config::Timestamps;
+use crate::config::{LiveSource, Timestamps};
 use crate::intel::Intel;
 use crate::notify;
 use crate::pipeline::Switch;
 use crate::sink::metrics::{Reach, Server, Snapshot, StartError};
 use crate::sink::rotate::Opening;
 use crate::source::Source;
-use crate::source::live::{ListenError, Live, Options};
+use crate::source::listen::{ListenError, Options};
 
 pub(super) fn live(args: LiveArgs) -> Result<u8, Failure> {
     let config = args.shared.laid_over(config::load(args.shared.config.as_deref())?);
@@ -35,12 +35,11 @@ pub(super) fn live(args: LiveArgs) -> Result<u8, Failure> {
     };
     let stop = stop_on_signals().map_err(|e| Failure::runtime(format!("signals: {e}")))?;
     let workers = workers(&config);
-    let parts = Live::open(&args.interfaces, workers, &options, &stop).map_err(|e| match e {
-        ListenError::NoInterface { .. } | ListenError::Filter(_) => Failure::usage(e),
-        other => Failure::runtime(other),
-    })?;
-    let mut sources: Vec<Box<dyn Source + Send>> =
-        parts.into_iter().map(|part| Box::new(part) as Box<dyn Source + Send>).collect();
+    let opened = match config.live.source {
+        LiveSource::Ring => rings(&args.interfaces, workers, &options, &stop),
+        LiveSource::Libpcap => portable(&args.interfaces, &options, &stop),
+    };
+    let mut sources = opened?;
     let rotation = config.live.rotate.rotation();
     let eve = config.output.eve.as_deref().map(|path| open_eve(path, rotation, Opening::Kept)).transpose()?;
     // Everything that takes a permission is open. Threads that come later begin without one, too.
@@ -62,11 +61,13 @@ pub(super) fn live(args: LiveArgs) -> Result<u8, Failure> {
     if !output.quiet {
         let filter = options.filter.as_ref().map(|f| format!(", filter '{f}'")).unwrap_or_default();
         let names = args.interfaces.join(", ");
-        let rings = if workers == 1 { String::new() } else { format!("{workers} workers, ") };
-        say::warn(format_args!(
-            "listening on {names}, {rings}ring of {} MiB each{filter}",
-            config.live.ring_mib.get()
-        ));
+        let mib = config.live.ring_mib.get();
+        let how = match (sources.len(), workers) {
+            (1, 1) => format!("ring of {mib} MiB each"),
+            (1, _) => format!("one handle each for {workers} workers, {mib} MiB"),
+            _ => format!("{workers} workers, ring of {mib} MiB each"),
+        };
+        say::warn(format_args!("listening on {names}, {how}{filter}"));
     }
     // A manager that does not hear it gives up on the program by itself.
     let _ = notify::ready(&format!("listening on {}", args.interfaces.join(", ")));
@@ -76,6 +77,44 @@ pub(super) fn live(args: LiveArgs) -> Result<u8, Failure> {
     );
     let _ = notify::stopping("ended");
     done
+}
+
+type Sources = Vec<Box<dyn Source + Send>>;
+
+/// A part of the traffic for each worker, from rings.
+#[cfg(target_os = "linux")]
+fn rings(
+    names: &[String],
+    workers: usize,
+    options: &Options,
+    stop: &Arc<AtomicBool>,
+) -> Result<Sources, Failure> {
+    let parts = crate::source::live::Live::open(names, workers, options, stop).map_err(refused)?;
+    Ok(parts.into_iter().map(|part| Box::new(part) as Box<dyn Source + Send>).collect())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn rings(names: &[String], _: usize, options: &Options, stop: &Arc<AtomicBool>) -> Result<Sources, Failure> {
+    portable(names, options, stop)
+}
+
+/// All of the traffic, through libpcap.
+#[cfg(feature = "libpcap")]
+fn portable(names: &[String], options: &Options, stop: &Arc<AtomicBool>) -> Result<Sources, Failure> {
+    let source = crate::source::portable::Portable::open(names, options, stop).map_err(refused)?;
+    Ok(vec![Box::new(source)])
+}
+
+#[cfg(not(feature = "libpcap"))]
+fn portable(_: &[String], _: &Options, _: &Arc<AtomicBool>) -> Result<Sources, Failure> {
+    Err(Failure::usage("live.source: this build is without libpcap"))
+}
+
+fn refused(e: ListenError) -> Failure {
+    match e {
+        ListenError::NoInterface { .. } | ListenError::Filter(_) => Failure::usage(e),
+        other => Failure::runtime(other),
+    }
 }
 
 /// Serves counters and health at `address`.
@@ -104,6 +143,7 @@ impl Orders {
 
 /// Gives up every capability, for good: also those that a program with the set-user-id bit would bring. What the sockets may do was
 /// settled when they were opened.
+#[cfg(target_os = "linux")]
 fn give_up_permissions() {
     use caps::{CapSet, Capability};
     for capability in caps::all() {
@@ -125,6 +165,9 @@ fn give_up_permissions() {
         say::warn(format_args!("permissions could not be given up: {}", io::Error::last_os_error()));
     }
 }
+
+#[cfg(not(target_os = "linux"))]
+const fn give_up_permissions() {}
 
 /// A switch that SIGINT and SIGTERM turn on; a second one ends the program at once.
 fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {

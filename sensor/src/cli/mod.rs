@@ -10,9 +10,9 @@ mod config;
 mod demo;
 mod explain;
 mod intel;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod live;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod reload;
 mod replay;
 mod say;
@@ -71,7 +71,7 @@ Exit codes: 0 clean, 1 a finding at or above --fail-on, 2 usage or configuration
 3 an input was missing, unreadable, not a capture, truncated or corrupt (the rest was analysed), 4 output failed";
 
 /// What comes behind the flags of `live --help`.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 const LIVE_HELP: &str = "\
 Examples:
   farend live -i eth1 --eve /var/log/farend/eve.json
@@ -95,7 +95,7 @@ enum Command {
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
     /// Analyse what comes in on interfaces (a span port, a tap) until SIGINT or SIGTERM
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     #[command(after_help = LIVE_HELP)]
     Live(LiveArgs),
     /// Replay the bundled laptop-farm capture and print the verdict
@@ -129,7 +129,7 @@ struct ReplayArgs {
     paths: Vec<PathBuf>,
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 #[derive(Debug, Args)]
 struct LiveArgs {
     #[command(flatten)]
@@ -245,7 +245,7 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Replay(args) => replay::replay(args),
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         Command::Live(args) => live::live(args),
         Command::Demo(args) => demo::demo(args),
         Command::Explain(args) => explain::explain(&args),

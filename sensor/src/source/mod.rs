@@ -16,12 +16,16 @@ mod filter;
 mod fixtures;
 mod info;
 mod inputs;
+#[cfg(unix)]
+pub mod listen;
 #[cfg(target_os = "linux")]
 pub mod live;
 mod mapped;
 mod merge;
 mod parser;
 mod pcapng;
+#[cfg(all(unix, feature = "libpcap"))]
+pub mod portable;
 mod problem;
 mod reader;
 mod region;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(super) use ring::Block;
 
+use super::listen::{ListenError, Options};
 use super::{Batch, Counters, FileInfo, Frame, Problem, ProblemKind, Progress, Region, Source, Status};
 use fanout::Group;
 use interface::{Interface, look_up, name_of};
@@ -33,71 +34,6 @@ const MESSAGES_KEPT: usize = 1_000;
 const LINK_HEADER: u32 = 14 + 2 * 4;
 /// After the order to stop, what has been received is read for so long at most.
 const DRAIN: Duration = Duration::from_millis(200);
-
-/// How to listen.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Bytes of the ring of each interface.
-    pub ring_bytes: usize,
-    /// A filter in tcpdump's language, run by the kernel.
-    pub filter: Option<String>,
-    /// Take the time from the card.
-    pub hardware_time: bool,
-    /// End after this.
-    pub duration: Option<Duration>,
-}
-
-/// Why nothing can be received.
-#[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    /// No interface of this name.
-    #[error("{name}: no such interface (have: {})", .have.join(", "))]
-    NoInterface {
-        /// The name asked for.
-        name: String,
-        /// Those there are.
-        have: Vec<String>,
-    },
-    /// A kind of interface whose frames are not read.
-    #[error("{name}: interfaces of kind {kind} (ARPHRD_ number) are not read; Ethernet and bare IP are")]
-    Kind {
-        /// The interface.
-        name: String,
-        /// ARPHRD_ number.
-        kind: u16,
-    },
-    /// The system does not let this program receive.
-    #[error(
-        "{name}: not permitted to receive frames. Once: sudo setcap cap_net_raw,cap_net_admin=eip {program}"
-    )]
-    NotPermitted {
-        /// The interface.
-        name: String,
-        /// This program's file.
-        program: String,
-    },
-    /// Anything else the system says.
-    #[error("{name}: {what}: {error}")]
-    System {
-        /// The interface.
-        name: String,
-        /// What was tried.
-        what: &'static str,
-        /// The answer.
-        error: io::Error,
-    },
-    /// The card does not stamp frames with the time.
-    #[error("{name}: no time from the hardware: {error} (ethtool -T {name} tells what it offers)")]
-    NoHardwareTime {
-        /// The interface.
-        name: String,
-        /// The answer.
-        error: io::Error,
-    },
-    /// The filter does not compile.
-    #[error(transparent)]
-    Filter(super::OpenError),
-}
 
 /// One interface.
 struct Port {
@@ -517,8 +453,7 @@ impl Source for Live {
 
 fn system(name: &str, what: &'static str, error: io::Error) -> ListenError {
     if matches!(error.kind(), io::ErrorKind::PermissionDenied) {
-        let program = std::env::current_exe().map_or_else(|_| "farend".into(), |p| p.display().to_string());
-        return ListenError::NotPermitted { name: name.into(), program };
+        return ListenError::not_permitted(name);
     }
     ListenError::System { name: name.into(), what, error }
 }
