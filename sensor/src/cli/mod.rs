@@ -1,6 +1,7 @@
 //! The command line: what `farend` offers, and exit codes.
 
 mod analyzers;
+mod bench;
 mod catalog;
 mod columns;
 mod completions;
@@ -23,6 +24,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, EveType, FailOn, Format, HomeNet, OutputSection, Whole};
 use crate::sink::eve::Types;
 use analyzers::AnalyzersCommand;
+use bench::BenchArgs;
 use catalog::CatalogCommand;
 use completions::{CompletionsArgs, ManArgs};
 use config::ConfigCommand;
@@ -106,6 +108,9 @@ enum Command {
     /// Protocol analyzers: what each recognises and what its evidence weighs
     #[command(subcommand)]
     Analyzers(AnalyzersCommand),
+    /// Measure this machine: packets a second by workers and batch size, on made, given or live traffic
+    #[command(after_help = bench::HELP)]
+    Bench(BenchArgs),
     /// Configuration: check a file, show what is in force, print its schema
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -247,6 +252,7 @@ pub fn main() -> ExitCode {
         Command::Intel(command) => intel::intel(command),
         Command::Catalog(command) => catalog::catalog(&command),
         Command::Analyzers(command) => analyzers::analyzers(&command),
+        Command::Bench(args) => bench::bench(args),
         Command::Config(command) => config::config(command),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => completions::man(&args),
