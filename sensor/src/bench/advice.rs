@@ -34,6 +34,10 @@ pub fn advise(cells: &[Cell], own: Setting) -> Option<Advice> {
     let rate = |c: &Cell| c.packets_per_second().median;
     let best = cells.iter().max_by(|a, b| rate(a).total_cmp(&rate(b)))?;
     let default = cells.iter().find(|c| c.setting == own);
+    if let [only] = cells {
+        let reason = format!("{}; the only setting tried", figures(only, cells));
+        return Some(Advice { setting: only.setting, differs: false, reason });
+    }
     if best.samples.len() < 2 {
         let chosen = default.unwrap_or(best);
         let reason = format!(
@@ -182,4 +186,109 @@ pub(crate) fn duration(ns: u64) -> String {
         _ => (n / 1e9, "s"),
     };
     if scaled < 10.0 { format!("{scaled:.1} {unit}") } else { format!("{scaled:.0} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hdrhistogram::Histogram;
+
+    use super::super::Sample;
+    use super::*;
+
+    /// A cell whose rounds took so many ms of time and of processor for a million packets.
+    fn cell(workers: usize, batch: usize, rounds: &[(u64, u64)]) -> Cell {
+        let samples = rounds.iter().map(|&(wall, cpu)| Sample {
+            packets: 1_000_000,
+            bytes: 100_000_000,
+            wall: Duration::from_millis(wall),
+            cpu: Duration::from_millis(cpu),
+            drops: None,
+            latency: Histogram::new(2).expect("valid"),
+        });
+        let setting = Setting { workers, batch: Some(batch), ring_mib: None };
+        Cell { setting, samples: samples.collect() }
+    }
+
+    fn ring(workers: usize, ring_mib: u64, drops: u64) -> Cell {
+        let mut cell = cell(workers, 1, &[(5_000, 2_000)]);
+        cell.setting = Setting { workers, batch: None, ring_mib: Some(ring_mib) };
+        cell.samples[0].drops = Some(drops);
+        cell
+    }
+
+    fn advice(cells: &[Cell]) -> (usize, usize, bool, String) {
+        let advice = advise(cells, Setting::own(2)).expect("there are cells");
+        (advice.setting.workers, advice.setting.batch.expect("files"), advice.differs, advice.reason)
+    }
+
+    #[test]
+    fn differences_within_the_spread_leave_the_default_and_say_so() {
+        let (workers, batch, differs, reason) = advice(&[
+            cell(1, 256, &[(1_000, 900), (1_300, 1_000), (1_100, 950)]),
+            cell(2, 256, &[(900, 1_100), (1_250, 950), (1_000, 1_000)]),
+            cell(2, 1_024, &[(950, 1_200), (1_200, 900), (1_010, 1_100)]),
+        ]);
+        assert_eq!((workers, batch, differs), (2, 1_024, false), "{reason}");
+        assert!(reason.contains("within the spread") && reason.contains("(±16 %)"), "{reason}");
+    }
+
+    #[test]
+    fn one_worker_that_is_as_fast_and_clearly_cheaper_is_enough() {
+        let (workers, _, _, reason) = advice(&[
+            cell(1, 256, &[(1_000, 900), (1_100, 910), (1_050, 905)]),
+            cell(2, 1_024, &[(1_000, 1_810), (1_080, 1_820), (1_020, 1_815)]),
+        ]);
+        assert_eq!(workers, 1, "{reason}");
+        assert!(
+            reason.contains("2 workers are not faster") && reason.contains("2.0 x the processor time"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn what_is_clearly_faster_than_the_default_is_recommended_with_the_gain() {
+        let (workers, batch, differs, reason) = advice(&[
+            cell(1, 256, &[(1_000, 900), (1_010, 900)]),
+            cell(2, 256, &[(500, 900), (510, 900)]),
+            cell(2, 1_024, &[(800, 900), (810, 900)]),
+        ]);
+        assert_eq!((workers, batch, differs), (2, 256, true), "{reason}");
+        for told in [
+            "1.98 M packets/s",
+            "1.99 x the best with one worker",
+            "1.59 x farend's own choice (workers = 2, batch = 1024)",
+        ] {
+            assert!(reason.contains(told), "{told}: {reason}");
+        }
+    }
+
+    #[test]
+    fn a_gain_that_is_steady_and_small_is_not_worth_a_setting() {
+        let (_, batch, differs, reason) =
+            advice(&[cell(2, 256, &[(980, 900), (981, 900)]), cell(2, 1_024, &[(1_000, 900), (1_001, 900)])]);
+        assert_eq!((batch, differs), (1_024, false), "{reason}");
+    }
+
+    #[test]
+    fn one_round_proves_nothing() {
+        let (workers, batch, differs, reason) =
+            advice(&[cell(1, 64, &[(100, 100)]), cell(2, 1_024, &[(900, 900)])]);
+        assert_eq!((workers, batch, differs), (2, 1_024, false));
+        assert!(reason.contains("--rounds"), "{reason}");
+    }
+
+    #[test]
+    fn of_rings_that_drop_nothing_the_default_is_taken_else_the_smallest_else_the_one_that_drops_least() {
+        let own = Setting { workers: 2, batch: None, ring_mib: Some(64) };
+        let of = |cells: &[Cell]| advise(cells, own).expect("there are cells");
+        let chosen = of(&[ring(1, 16, 0), ring(2, 64, 0), ring(2, 256, 0)]);
+        assert_eq!(chosen.setting, own);
+        assert!(chosen.reason.contains("workers = 1, ring = 16 MiB was enough"), "{}", chosen.reason);
+        assert_eq!(of(&[ring(1, 16, 5), ring(1, 256, 0), ring(2, 64, 1)]).setting.ring_mib, Some(256));
+        let lossy = of(&[ring(1, 16, 500_000), ring(2, 64, 250_000)]);
+        assert_eq!(lossy.setting.ring_mib, Some(64));
+        assert!(lossy.reason.contains("20.00 %"), "{}", lossy.reason);
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Failure, code, demo, say};
-use crate::bench::{Advice, Bench, Cell, Kind, SEED, Setting, Traffic, advise, duration, si};
+use crate::bench::{Advice, Bench, Cell, Kind, SEED, Sample, Setting, Spread, Traffic, advise, duration, si};
 use crate::config::Format;
 use crate::sink::terminal::thousands;
 use crate::source::{Inputs, OpenError, Options};
@@ -27,13 +28,16 @@ Examples:
   farend bench -i eth1 --seconds 10 --ring 64,256
 
 Analysis is measured; records are not written. A workload is made in $TMPDIR and is gone with the program.
-Exit codes: 0 measured, 2 usage error or no such file, 3 the given capture is not whole (the rest was measured),
+
+Exit codes: 0 measured, 2 usage error or no such file, 3 the given capture is not whole (the rest was measured), \
 4 no room for the workload, or no permission on the interface";
 
 /// Packets made, if nobody says how many: about a second for a core.
 const PACKETS: u64 = 1_000_000;
 /// Of 1,500 bytes each, fewer: 0.6 GB.
 const ELEPHANT_PACKETS: u64 = 400_000;
+/// A run that takes less time than this says little: threads and tables take some ms to be there.
+const SHORT: Duration = Duration::from_millis(200);
 /// A capture that says where the source tree's captures are.
 const LANDMARK: &str = "pcaps/farm_laptop.pcap";
 
@@ -124,7 +128,8 @@ pub(super) fn bench(args: BenchArgs) -> Result<u8, Failure> {
     let mut title =
         format!("{name}: {} packets, {}B on the wire", thousands(warm.packets), si(warm.bytes as f64));
     if let (Some(mixed), Some(captures)) = (traffic.mixed, made_of) {
-        title += &format!(", {} copies of {captures} captures", thousands(mixed.copies));
+        let of = if captures == 1 { "1 capture".to_owned() } else { format!("{captures} captures") };
+        title += &format!(", {} copies of {of}", thousands(mixed.copies));
         about["copies"] = mixed.copies.into();
         about["captures"] = captures.into();
     }
@@ -145,7 +150,7 @@ fn listen(args: &BenchArgs, cores: usize) -> Result<u8, Failure> {
     let settings = workers(args, cores).into_iter().flat_map(|workers| {
         args.ring.iter().map(move |&ring| Setting { workers, batch: None, ring_mib: Some(ring) })
     });
-    let time = std::time::Duration::from_secs(args.seconds);
+    let time = Duration::from_secs(args.seconds);
     let cells = in_turn(settings, rounds, |setting| {
         bench.listen(&args.interfaces, time, setting).map_err(|e| match e {
             Error::Listen(ListenError::NoInterface { .. } | ListenError::Filter(_)) => Failure::usage(e),
@@ -246,7 +251,7 @@ fn source_tree() -> Option<PathBuf> {
 fn in_turn(
     settings: impl Iterator<Item = Setting>,
     rounds: u32,
-    mut run: impl FnMut(Setting) -> Result<crate::bench::Sample, Failure>,
+    mut run: impl FnMut(Setting) -> Result<Sample, Failure>,
 ) -> Result<Vec<Cell>, Failure> {
     let mut cells: Vec<Cell> = settings.map(Cell::new).collect();
     for round in 1..=rounds {
@@ -286,6 +291,11 @@ fn text(story: &Story) -> String {
         out += "; with more than one worker, in the thread that decodes and deals out, waiting for workers included";
     }
     out += ".\n";
+    let shortest = story.cells.iter().flat_map(|c| &c.samples).map(|s| s.wall).min();
+    if let Some(shortest) = shortest.filter(|wall| *wall < SHORT) {
+        let ns = u64::try_from(shortest.as_nanos()).unwrap_or(u64::MAX);
+        out += &format!("A run took {} only, which says little: more packets are better.\n", duration(ns));
+    }
     if let Some(advice) = &story.advice {
         out += &format!("\nRecommended: {}\n  {}.\n", advice.setting, advice.reason);
     }
@@ -338,7 +348,9 @@ fn right_aligned(rows: &[Vec<String>]) -> String {
 }
 
 fn object(story: &Story) -> Value {
-    let spread = |s: crate::bench::Spread| json!({"median": s.median, "min": s.min, "max": s.max});
+    let rounded = |n: f64| (n * 1e3).round() / 1e3;
+    let spread =
+        |s: Spread| json!({"median": rounded(s.median), "min": rounded(s.min), "max": rounded(s.max)});
     let setting = |s: Setting| {
         let mut object = json!({"workers": s.workers});
         if let Some(batch) = s.batch {

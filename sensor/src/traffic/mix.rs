@@ -1,26 +1,28 @@
 //! *mix*: captures multiplied into as many packets as are wanted, for benchmarks on traffic with real content.
 //!
 //! In: capture files, a number of packets, a seed. Out: one classic pcap (ns, little-endian, Ethernet), the same bytes from the
-//! same files and seed, written as it is made: memory holds the captures once ([`load`]) and a few words for every copy under way.
+//! same files and seed, written as it is made: memory holds the captures once and some words for every copy under way.
 //!
 //! # Recipe
 //! 1. **Copies.** In every round each capture is copied once, in an order that the seed shuffles, until the packets wanted are
-//!    reached; a copy that was begun is completed, so every session has its beginning and its end.
+//!    reached. A copy that was begun is completed, so every session has its beginning and its end.
 //! 2. **Time.** A copy begins every millisecond on average ([`START_GAP_NS`], jittered by the seed) and keeps the gaps of its
-//!    capture: typing, keep-alives and answers come as they came. So thousands of copies overlap and their packets interleave, and
-//!    what was a few packets a second becomes hundreds of thousands. Only what is longer than a benchmark can wait for is
-//!    shortened: see [`load`].
-//! 3. **Addresses** of the outer IP header, one to one within a copy ([`rewrite`]): every private /24 becomes a /24 of 10/8
-//!    that no other copy has (the last byte stays, and with it the broadcast address); any other IPv4 address keeps its first 20 bits, so its
-//!    network stays what it was to the address database, and gets other last 12 bits. IPv6 likewise: global addresses keep their /48, unique local
-//!    and link-local ones stay such. Multicast, broadcast, loopback and unspecified addresses stay.
-//! 4. **Checksums** are carried along (RFC 1624): what was right stays right, what was wrong or left to a network card stays so.
+//!    capture: keys, keep-alives and answers come as they came, and the shape of work stays one. Thousands of copies overlap and
+//!    their packets interleave, so what was some packets a second becomes hundreds of thousands. Only silences of more than 25 s are
+//!    shortened to that, and a capture ends after 300 s or 20,000 packets (`mix/load.rs`).
+//! 3. **Addresses** of the outermost IP header, one to one within a copy (`mix/rewrite.rs`): every private /24 becomes a /24 of 10/8
+//!    that no other copy has, and the last byte stays; any other IPv4 address keeps its first 20 bits, so it mostly stays in its
+//!    network, and gets other last 12 bits. Global IPv6 addresses keep their /48, unique local and link-local ones stay such.
+//!    Multicast, broadcast, loopback and unspecified addresses stay as they are.
+//! 4. **Checksums** are carried along (RFC 1624), those over the pseudo header, too: what was right stays right, and what was
+//!    wrong or left to a network card stays so.
 //!
 //! # What it is not
-//! Addresses inside payloads stay: DNS answers, ICMP's quotes, what a tunnel carries, FTP's PORT. Names from DNS therefore belong to the
-//! original addresses, and inner flows of two copies of a tunnel are one. Frames that are not IP (ARP, LLDP) stay as they are.
-//! All copies behave alike, so it shows the price of content, not the variety of a network.
-//! Private /24s are given out again after 65,536 of them, and a capture's public addresses after 4,095 copies.
+//! Addresses inside payloads stay: DNS answers, ICMP's quotes, the packets in a tunnel, FTP's PORT. So names from DNS belong to the
+//! original addresses, and the inner flows of two copies of a tunnel are one. Frames without IP (ARP, LLDP) stay as they are,
+//! and so do MAC addresses. Copies get the labels of their capture, and its findings but for some that hang on whose network an address
+//! is: a neighbour in the /20 may be somebody else's. All copies behave alike: it shows the price of content, not the
+//! variety of a network. Private /24s are given out again after 65,536 of them, a capture's public addresses after 4,095 copies.
 
 mod load;
 mod rewrite;
@@ -153,4 +155,89 @@ const fn scatter(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap, HashSet};
+
+    use super::super::{Workload, generate};
+    use super::*;
+    use crate::source::{Batch, Inputs, Options, Source, Status};
+
+    /// Two captures: one of the made-up ones each.
+    fn captures() -> Captures {
+        let mut captures = Captures::default();
+        for workload in [Workload::Small, Workload::Elephant] {
+            let mut file = Vec::new();
+            generate(workload, 3_000, 1, &mut file).expect("memory");
+            captures.join(Captures::read(&mut source(file)));
+        }
+        captures
+    }
+
+    fn source(file: Vec<u8>) -> Inputs {
+        Inputs::from_stream("made", Box::new(io::Cursor::new(file)), &Options::default()).expect("no filter")
+    }
+
+    fn mixed(packets: u64, seed: u64) -> (Written, Vec<u8>) {
+        let mut file = Vec::new();
+        let written = write(&captures(), packets, seed, &mut file).expect("memory");
+        (written, file)
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_bytes_and_another_gives_others() {
+        let (written, file) = mixed(10_000, 7);
+        assert_eq!(written, Written { packets: 12_000, copies: 4 }, "copies are completed");
+        assert_eq!(mixed(10_000, 7).1, file);
+        assert_ne!(mixed(10_000, 8).1, file);
+    }
+
+    #[test]
+    fn copies_interleave_in_the_order_of_time_and_share_no_pair_of_addresses() {
+        let (written, file) = mixed(30_000, 1);
+        let mut source = source(file);
+        let mut batch = Batch::default();
+        let (mut last_ns, mut packets, mut pairs) = (i64::MIN, 0, BTreeMap::<_, u64>::new());
+        while source.next_batch(&mut batch, 1_000) == Status::More {
+            for (frame, bytes) in batch.iter() {
+                assert!(frame.ts_ns >= last_ns, "packet {} steps back in time", frame.number);
+                last_ns = frame.ts_ns;
+                packets += 1;
+                let mut pair = [&bytes[26..30], &bytes[30..34]];
+                pair.sort_unstable();
+                *pairs.entry(pair.concat()).or_default() += 1;
+            }
+        }
+        assert!(source.problems().is_empty(), "{:?}", source.problems());
+        assert_eq!(packets, written.packets);
+        let originals: HashMap<usize, usize> = captures()
+            .list
+            .iter()
+            .map(|capture| {
+                let captures = captures();
+                capture
+                    .frames
+                    .iter()
+                    .map(|f| {
+                        let bytes = captures.bytes(f);
+                        let mut pair = [&bytes[26..30], &bytes[30..34]];
+                        pair.sort_unstable();
+                        pair.concat()
+                    })
+                    .collect::<HashSet<_>>()
+                    .len()
+            })
+            .enumerate()
+            .collect();
+        assert_eq!(pairs.len(), 5 * (originals[&0] + originals[&1]), "ten copies, five of each capture");
+    }
+
+    #[test]
+    fn nothing_to_multiply_gives_an_empty_capture() {
+        let mut file = Vec::new();
+        assert_eq!(write(&Captures::default(), 10, 1, &mut file).expect("memory"), Written::default());
+        assert_eq!(file.len(), 24);
+    }
 }

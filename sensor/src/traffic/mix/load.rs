@@ -34,7 +34,7 @@ pub(super) struct Capture {
     pub(super) frames: Vec<Taken>,
     /// Private IPv4 networks in it, by their first three bytes, sorted.
     pub(super) nets: Vec<[u8; 3]>,
-    last_ns: Option<i64>,
+    pub(super) last_ns: Option<i64>,
 }
 
 /// Frames that are not used, by reason.
@@ -78,6 +78,19 @@ impl Captures {
         captures.list.retain(|c| !c.frames.is_empty());
         captures.problems = source.problems().iter().map(ToString::to_string).collect();
         captures
+    }
+
+    /// Adds captures behind these.
+    pub fn join(&mut self, more: Self) {
+        let moved = |frame: &Taken| Taken { at: frame.at + self.arena.len(), ..*frame };
+        self.list.extend(more.list.into_iter().map(|capture| {
+            let frames = capture.frames.iter().map(moved).collect();
+            Capture { frames, ..capture }
+        }));
+        self.arena.extend_from_slice(&more.arena);
+        self.left.link += more.left.link;
+        self.left.beyond += more.left.beyond;
+        self.problems.extend(more.problems);
     }
 
     /// Captures that hold a frame.
@@ -135,5 +148,52 @@ impl Captures {
             place,
         });
         self.arena.extend_from_slice(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Inputs;
+
+    /// A capture with a frame of 14 bytes at each of these seconds.
+    fn capture(link: u32, seconds: &[u32]) -> Captures {
+        let mut file = Vec::new();
+        for word in [0xA1B2_C3D4, 0x0004_0002, 0, 0, 262_144, link] {
+            file.extend(u32::to_le_bytes(word));
+        }
+        for &s in seconds {
+            for word in [s, 0, 14, 60] {
+                file.extend(u32::to_le_bytes(word));
+            }
+            file.extend([0xFF; 14]);
+        }
+        let source = Inputs::from_stream("made", Box::new(std::io::Cursor::new(file)), &Options::default());
+        Captures::read(&mut source.expect("no filter"))
+    }
+
+    fn seconds(captures: &Captures) -> Vec<u64> {
+        captures.list[0].frames.iter().map(|f| f.after_ns / 1_000_000_000).collect()
+    }
+
+    #[test]
+    fn gaps_stay_but_for_long_silences_and_steps_back() {
+        assert_eq!(seconds(&capture(1, &[100, 101, 111, 5_000, 5_001])), [0, 1, 11, 36, 37]);
+        assert_eq!(seconds(&capture(1, &[100, 90, 95, 101])), [0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_capture_ends_after_300_seconds_and_what_is_behind_is_counted() {
+        let every_20: Vec<u32> = (0..20).map(|i| 1_000 + i * 20).collect();
+        let captures = capture(1, &every_20);
+        assert_eq!(seconds(&captures).last(), Some(&300));
+        assert_eq!((captures.frames(), captures.left), (16, Left { link: 0, beyond: 4 }));
+    }
+
+    #[test]
+    fn frames_that_are_not_ethernet_are_counted_and_a_capture_without_others_is_none() {
+        let captures = capture(101, &[1, 2]);
+        assert!(captures.is_empty());
+        assert_eq!(captures.left, Left { link: 2, beyond: 0 });
     }
 }

@@ -250,3 +250,210 @@ fn update(check: &mut [u8], difference: u32, optional: bool) {
 fn word(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2).map(|w| u16::from_be_bytes([w[0], w[1]]))
 }
+
+#[cfg(test)]
+mod tests {
+    use etherparse::{NetHeaders, PacketBuilder, PacketHeaders, TransportHeader, VlanId};
+
+    use super::*;
+
+    /// From 192.168.178.20 port 1024 to 8.8.8.8 port 53, one byte "a"; both checksums right.
+    const DATAGRAM: [u8; 43] = [
+        2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00, 0x45, 0, 0, 29, 0, 1, 0x40, 0, 64, 17, 0xB8, 0x02,
+        192, 168, 178, 20, 8, 8, 8, 8, 4, 0, 0, 53, 0, 9, 0x17, 0xDA, b'a',
+    ];
+    /// The mix's own networks for [`DATAGRAM`].
+    const NETS: [[u8; 3]; 1] = [[192, 168, 178]];
+
+    fn capture() -> Capture {
+        Capture { nets: NETS.to_vec(), ..Capture::default() }
+    }
+
+    fn rewritten(copy: u64, frame: &[u8]) -> Vec<u8> {
+        let mut frame = frame.to_vec();
+        Addresses::new(1, copy, copy as u32, 0, copy * 3).rewrite(
+            &capture(),
+            Place::find(&frame),
+            &mut frame,
+        );
+        frame
+    }
+
+    /// Whether every checksum that etherparse can calculate is right; how many those were.
+    fn right(frame: &[u8]) -> (bool, u32) {
+        let packet = PacketHeaders::from_ethernet_slice(frame).expect("whole");
+        let payload = packet.payload.slice();
+        let (mut good, mut count) = (true, 0);
+        let mut check = |is: u16, expected: u16| {
+            good &= is == expected;
+            count += 1;
+        };
+        match (packet.net.expect("IP"), packet.transport) {
+            (NetHeaders::Ipv4(ip, _), transport) => {
+                check(ip.header_checksum, ip.calc_header_checksum());
+                match transport {
+                    Some(TransportHeader::Tcp(t)) => {
+                        check(t.checksum, t.calc_checksum_ipv4(&ip, payload).expect("small"))
+                    }
+                    Some(TransportHeader::Udp(u)) => {
+                        check(u.checksum, u.calc_checksum_ipv4(&ip, payload).expect("small"))
+                    }
+                    _ => {}
+                }
+            }
+            (NetHeaders::Ipv6(ip, _), Some(TransportHeader::Tcp(t))) => {
+                check(t.checksum, t.calc_checksum_ipv6(&ip, payload).expect("small"));
+            }
+            (NetHeaders::Ipv6(ip, _), Some(TransportHeader::Udp(u))) => {
+                check(u.checksum, u.calc_checksum_ipv6(&ip, payload).expect("small"));
+            }
+            (NetHeaders::Ipv6(ip, _), Some(TransportHeader::Icmpv6(i))) => {
+                let is = i.icmp_type.calc_checksum(ip.source, ip.destination, payload).expect("small");
+                check(i.checksum, is);
+            }
+            _ => {}
+        }
+        (good, count)
+    }
+
+    #[test]
+    fn inside_becomes_10_8_with_its_last_byte_and_outside_stays_in_its_20_bits() {
+        assert_eq!(right(&DATAGRAM), (true, 2), "the test's own frame");
+        for copy in 1..=5_000 {
+            let frame = rewritten(copy, &DATAGRAM);
+            assert_eq!(frame.len(), DATAGRAM.len());
+            let (src, dst) = (&frame[26..30], &frame[30..34]);
+            assert_eq!((src[0], src[3]), (10, 20), "copy {copy}: {src:?}");
+            assert_eq!((&dst[..2], dst[2] & 0xF0), (&[8, 8][..], 0), "copy {copy}: {dst:?}");
+            assert_ne!(dst, [8, 8, 8, 8], "copy {copy}");
+            assert_eq!(right(&frame), (true, 2), "copy {copy}");
+            assert_eq!(
+                (&frame[..24], &frame[34..40], &frame[42..]),
+                (&DATAGRAM[..24], &DATAGRAM[34..40], &DATAGRAM[42..]),
+                "copy {copy}: nothing but addresses and checksums"
+            );
+        }
+    }
+
+    #[test]
+    fn two_outside_addresses_stay_two_and_meet_no_other_copy_for_4095_copies() {
+        let mut seen = std::collections::HashSet::new();
+        for round in 1..=4_095 {
+            let [mut a, mut b] = [[8, 8, 8, 8], [8, 8, 4, 4]];
+            let addresses = Addresses::new(9, round.into(), round, 0, 0);
+            addresses.v4(&capture(), &mut a);
+            addresses.v4(&capture(), &mut b);
+            assert_ne!(a, b);
+            assert!(seen.insert(a), "round {round}: {a:?} was another copy's");
+        }
+    }
+
+    #[test]
+    fn checksums_of_every_kind_of_packet_stay_right() {
+        let (g, h) = (
+            [0x2A, 1, 4, 0xF8, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1],
+            [0x26, 6, 0x47, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x11, 0x11],
+        );
+        let ula = [0xFD, 0x12, 3, 4, 5, 6, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7];
+        let local = [0xFE, 0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0xFF, 0xFE, 0, 0, 9];
+        let group = [0xFF, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xFF, 0, 0, 9];
+        let ether = || PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+        let mut frames = vec![Vec::new(); 6];
+        let [tcp4, tagged, tcp6, udp6, echo, neighbour] = &mut frames[..] else { unreachable!("six") };
+        ether()
+            .ipv4([172, 16, 9, 9], [151, 101, 1, 140], 60)
+            .tcp(50_000, 443, 77, 1_000)
+            .write(tcp4, b"GET")
+            .expect("memory");
+        ether()
+            .single_vlan(VlanId::try_new(7).expect("a tag"))
+            .ipv4([100, 64, 0, 1], [52, 96, 165, 2], 60)
+            .udp(50_000, 443)
+            .write(tagged, b"odd")
+            .expect("memory");
+        ether().ipv6(g, h, 60).tcp(50_000, 22, 77, 1_000).write(tcp6, b"SSH-2.0").expect("memory");
+        ether().ipv6(ula, h, 60).udp(50_000, 53).write(udp6, b"even").expect("memory");
+        ether().ipv6(g, h, 60).icmpv6_echo_request(1, 2).write(echo, b"ping").expect("memory");
+        ether().ipv6(local, group, 255).icmpv6_echo_request(1, 2).write(neighbour, b"ping").expect("memory");
+        let mut capture = capture();
+        capture.nets = vec![[100, 64, 0], [172, 16, 9]];
+        for frame in &frames {
+            let before = right(frame);
+            assert!(before.0 && before.1 > 0, "the test's own frame: {frame:02x?}");
+            let mut others = std::collections::HashSet::from([frame.clone()]);
+            for copy in 1..=2_000_u64 {
+                let mut frame = frame.clone();
+                let addresses = Addresses::new(5, copy, copy as u32, 0, copy * 2);
+                addresses.rewrite(&capture, Place::find(&frame), &mut frame);
+                assert_eq!(right(&frame), before, "copy {copy}: {frame:02x?}");
+                assert!(others.insert(frame), "copy {copy} looks like another one");
+            }
+        }
+        assert_eq!(rewritten(1, &frames[2])[22..28], frames[2][22..28], "a global address keeps its /48");
+        assert_eq!(rewritten(1, &frames[3])[22], 0xFD, "a unique local address stays one");
+        assert_eq!(rewritten(1, &frames[5])[22..30], frames[5][22..30], "a link-local address stays one");
+        assert_eq!(rewritten(1, &frames[5])[38..54], group, "a group stays the group");
+    }
+
+    #[test]
+    fn a_datagram_without_checksum_gets_none_and_a_wrong_checksum_stays_wrong() {
+        let mut without = DATAGRAM;
+        without[40..42].fill(0);
+        let mut wrong = DATAGRAM;
+        wrong[41] ^= 1;
+        for copy in 1..=5_000 {
+            assert_eq!(rewritten(copy, &without)[40..42], [0, 0]);
+            let frame = rewritten(copy, &DATAGRAM);
+            assert_ne!(frame[40..42], [0, 0], "copy {copy}: 0 would mean that there is none (RFC 768)");
+            assert!(!right(&rewritten(copy, &wrong)).0, "copy {copy}: made right what was wrong");
+        }
+    }
+
+    #[test]
+    fn a_checksum_that_comes_out_as_zero_is_written_as_ones() {
+        let mut ones = 0;
+        for port in 0..=u16::MAX {
+            let mut frame = Vec::new();
+            PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+                .ipv4([192, 168, 178, 20], [8, 8, 8, 8], 64)
+                .udp(port, 53)
+                .write(&mut frame, b"a")
+                .expect("memory");
+            let frame = rewritten(1, &frame);
+            assert!(right(&frame).0, "port {port}");
+            ones += u32::from(frame[40..42] == [0xFF, 0xFF]);
+        }
+        assert_eq!(ones, 1, "one port of all makes the sum zero");
+    }
+
+    #[test]
+    fn what_is_not_ip_or_cut_short_stays_as_it_is_and_a_later_fragment_keeps_its_payload() {
+        let arp = [&[0xFF; 6][..], &[2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 10, 0, 0, 1]].concat();
+        assert_eq!(rewritten(1, &arp), arp);
+        for length in 0..DATAGRAM.len() {
+            let cut = rewritten(1, &DATAGRAM[..length]);
+            assert_eq!(cut == DATAGRAM[..length], length < 34, "{length} bytes");
+            assert_eq!(cut.len(), length);
+        }
+        let mut fragment = DATAGRAM;
+        fragment[20..22].copy_from_slice(&[0, 1]);
+        assert_eq!(rewritten(1, &fragment)[34..], DATAGRAM[34..]);
+    }
+
+    #[test]
+    fn groups_and_what_is_no_host_keep_their_address() {
+        let addresses = Addresses::new(1, 1, 1, 0, 0);
+        for address in [[224, 0, 0, 251], [255, 255, 255, 255], [0, 0, 0, 0], [127, 0, 0, 1]] {
+            let mut same = address;
+            addresses.v4(&capture(), &mut same);
+            assert_eq!(same, address);
+        }
+        for first in [0, 0xFF] {
+            let mut address = [1; 16];
+            address[0] = first;
+            let before = address;
+            addresses.v6(&mut address);
+            assert_eq!(address, before);
+        }
+    }
+}
