@@ -10,6 +10,8 @@ const WORTH: f64 = 0.05;
 /// Less processor time a packet than this share of another's is worth fewer workers.
 const CHEAPER: f64 = 0.9;
 
+/// Share of its workers' time that a setting may take of interfaces: a burst of twice the traffic still fits.
+const ROOM: f64 = 0.5;
 /// What may tell settings apart that the spread does not.
 const MORE: &str = "more rounds or a quieter machine may show one";
 
@@ -84,7 +86,7 @@ pub fn advise(cells: &[Cell], own: Setting) -> Option<Advice> {
     Some(Advice { setting: chosen.setting, differs, reason: format!("{}; {why}", figures(chosen, cells)) })
 }
 
-/// Of interfaces: what drops nothing, farend's own choice first, then the fewest workers and the smallest ring.
+/// Of interfaces: what drops nothing with the fewest workers that are half idle.
 fn without_drops(cells: &[Cell], own: Setting) -> Option<Advice> {
     let share = |c: &Cell| {
         let drops = c.drops().unwrap_or(0);
@@ -110,11 +112,23 @@ fn without_drops(cells: &[Cell], own: Setting) -> Option<Advice> {
         );
         return Some(Advice { setting: least.setting, differs, reason });
     };
-    let chosen = lossless.iter().copied().find(|c| c.setting == own).unwrap_or(smallest);
-    let busy = chosen.cores_busy().median;
-    let mut reason = format!("no drops at {}, {busy:.2} cores busy", rate_of(chosen));
+    let busy = |c: &Cell| c.cores_busy().median;
+    // Fewer workers cost less a packet; of rings the one farend takes by itself, since bursts want more than seconds show.
+    let thrifty = |c: &Cell| (c.setting.workers, c.setting.ring_mib != own.ring_mib, c.setting.ring_mib);
+    let roomy = |c: &&Cell| busy(c) <= c.setting.workers as f64 * ROOM;
+    let chosen = lossless.iter().copied().filter(roomy).min_by_key(|c| thrifty(c));
+    let (chosen, room) = match chosen {
+        Some(chosen) => (chosen, "which leaves room for bursts"),
+        None => (lossless.iter().copied().max_by_key(|c| size(c))?, "which leaves little room for bursts"),
+    };
+    let of = if chosen.setting.workers == 1 {
+        "1 core".into()
+    } else {
+        format!("{} cores", chosen.setting.workers)
+    };
+    let mut reason = format!("no drops at {}, {:.2} of {of} busy, {room}", rate_of(chosen), busy(chosen));
     if chosen.setting != smallest.setting {
-        reason += &format!("; {} was enough for what came in, and bursts want more", smallest.setting);
+        reason += &format!("; {} was enough for what came in", smallest.setting);
     }
     Some(Advice { setting: chosen.setting, differs, reason })
 }
@@ -280,13 +294,20 @@ mod tests {
     }
 
     #[test]
-    fn of_rings_that_drop_nothing_the_default_is_taken_else_the_smallest_else_the_one_that_drops_least() {
+    fn of_rings_that_drop_nothing_it_takes_the_fewest_workers_that_are_half_idle_else_what_drops_least() {
         let own = Setting { workers: 2, batch: None, ring_mib: Some(64) };
         let of = |cells: &[Cell]| advise(cells, own).expect("there are cells");
-        let chosen = of(&[ring(1, 16, 0), ring(2, 64, 0), ring(2, 256, 0)]);
-        assert_eq!(chosen.setting, own);
-        assert!(chosen.reason.contains("workers = 1, ring = 16 MiB was enough"), "{}", chosen.reason);
+        let chosen = of(&[ring(1, 16, 0), ring(1, 64, 0), ring(1, 256, 0), ring(2, 64, 0)]);
+        assert_eq!((chosen.setting.workers, chosen.setting.ring_mib), (1, Some(64)));
+        for told in ["0.40 of 1 core busy", "leaves room", "workers = 1, ring = 16 MiB was enough"] {
+            assert!(chosen.reason.contains(told), "{told}: {}", chosen.reason);
+        }
         assert_eq!(of(&[ring(1, 16, 5), ring(1, 256, 0), ring(2, 64, 1)]).setting.ring_mib, Some(256));
+        let mut hot = ring(1, 64, 0);
+        hot.samples[0].cpu = Duration::from_millis(4_900);
+        assert_eq!(of(&[hot.clone(), ring(2, 64, 0)]).setting.workers, 2);
+        let hot = of(&[hot]);
+        assert!(hot.reason.contains("little room"), "{}", hot.reason);
         let lossy = of(&[ring(1, 16, 500_000), ring(2, 64, 250_000)]);
         assert_eq!(lossy.setting.ring_mib, Some(64));
         assert!(lossy.reason.contains("20.00 %"), "{}", lossy.reason);

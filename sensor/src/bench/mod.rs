@@ -237,8 +237,10 @@ fn cpu_time() -> Duration {
         libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
         usage
     };
+    // Never negative; the fields' types differ from system to system.
     let time = |t: libc::timeval| {
-        Duration::from_secs(t.tv_sec.unsigned_abs()) + Duration::from_micros(t.tv_usec.unsigned_abs().into())
+        let (s, micros) = (u64::try_from(t.tv_sec), u64::try_from(t.tv_usec));
+        Duration::from_secs(s.unwrap_or_default()) + Duration::from_micros(micros.unwrap_or_default())
     };
     time(usage.ru_utime) + time(usage.ru_stime)
 }

@@ -293,10 +293,10 @@ mod tests {
                 check(ip.header_checksum, ip.calc_header_checksum());
                 match transport {
                     Some(TransportHeader::Tcp(t)) => {
-                        check(t.checksum, t.calc_checksum_ipv4(&ip, payload).expect("small"))
+                        check(t.checksum, t.calc_checksum_ipv4(&ip, payload).expect("small"));
                     }
                     Some(TransportHeader::Udp(u)) => {
-                        check(u.checksum, u.calc_checksum_ipv4(&ip, payload).expect("small"))
+                        check(u.checksum, u.calc_checksum_ipv4(&ip, payload).expect("small"));
                     }
                     _ => {}
                 }
