@@ -130,7 +130,7 @@ fn a_capture_is_measured_as_it_is_and_one_that_is_cut_is_3() {
 fn what_cannot_be_measured_is_said_with_the_way_out() {
     let dir = dir();
     fs::write(dir.path().join("notes.txt"), "nothing to see here").expect("written");
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["medium"], "have: mix, small, elephant"),
         (&["notes.txt"], "no packets"),
         (&["small", "--captures", "x.pcap"], "--captures is for mix"),
@@ -139,6 +139,7 @@ fn what_cannot_be_measured_is_said_with_the_way_out() {
         (&["mix", "--captures", "notes.txt"], "no packets to multiply"),
         (&["--batch", "0"], "1..=65536"),
         (&["--rounds", "0"], "--rounds"),
+        (&["--packets", "5", "-i", "lo"], "cannot be used with"),
     ];
     for (args, told) in cases {
         let output = bench(args, &dir);

@@ -155,7 +155,7 @@ fn figures(chosen: &Cell, cells: &[Cell]) -> String {
         .max_by(f64::total_cmp)
         .map(|one| match rate(chosen) / one {
             gain if gain >= 1.0 => format!(", {gain:.2} x the best with one worker"),
-            _ => format!(" (one worker: {})", si(one)),
+            _ => format!(", one worker takes {}", si(one)),
         })
         .unwrap_or_default();
     let [_, p99, ..] = chosen.latency_ns();

@@ -32,9 +32,11 @@ Analysis is measured; records are not written. A workload is made in $TMPDIR and
 Exit codes: 0 measured, 2 usage error or no such file, 3 the given capture is not whole (the rest was measured), \
 4 no room for the workload, or no permission on the interface";
 
-/// Packets made, if nobody says how many: about a second for a core.
-const PACKETS: u64 = 1_000_000;
-/// Of 1,500 bytes each, fewer: 0.6 GB.
+/// Packets made, if nobody says how many: half a second to a second for a core, and no more than 0.6 GB.
+const MIX_PACKETS: u64 = 1_000_000;
+/// See [`MIX_PACKETS`].
+const SMALL_PACKETS: u64 = 3_000_000;
+/// See [`MIX_PACKETS`].
 const ELEPHANT_PACKETS: u64 = 400_000;
 /// A run that takes less time than this says little: threads and tables take some ms to be there.
 const SHORT: Duration = Duration::from_millis(200);
@@ -50,9 +52,11 @@ pub(super) struct BenchArgs {
     /// For mix: captures and directories of them (repeatable) [default: pcaps/ of the source tree around the current directory, else
     /// the demo's capture]
     #[arg(long, value_name = "PATH")]
+    #[cfg_attr(target_os = "linux", arg(conflicts_with = "interfaces"))]
     captures: Vec<PathBuf>,
-    /// Packets of a workload, about [default: 1000000; elephant: 400000]
+    /// Packets of a workload, about [default: mix 1000000, small 3000000, elephant 400000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[cfg_attr(target_os = "linux", arg(conflicts_with = "interfaces"))]
     packets: Option<u64>,
     /// Numbers of workers to try [default: 1, 2, 4… to all cores]
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -196,7 +200,11 @@ fn traffic(args: &BenchArgs) -> Result<(String, Traffic, Option<usize>), Failure
             "{name}: no such file, and no workload (have: mix, small, elephant)"
         )));
     };
-    let usual = if matches!(kind, Kind::Made(Workload::Elephant)) { ELEPHANT_PACKETS } else { PACKETS };
+    let usual = match kind {
+        Kind::Mix(_) => MIX_PACKETS,
+        Kind::Made(Workload::Small) => SMALL_PACKETS,
+        Kind::Made(Workload::Elephant) => ELEPHANT_PACKETS,
+    };
     note(&format!("{name}: making it"));
     let made = Traffic::make(&kind, args.packets.unwrap_or(usual));
     note("");
