@@ -3,6 +3,7 @@
 //! One program for all of them, so that they are linked once. Tests over captures use those of `pcaps/`, and a labelled corpus where
 //! there is one beside the workspace (`support/corpus.rs`); `FAREND_FULL=1` runs the corpus through every combination.
 
+mod bench;
 mod catalogue;
 mod cli;
 mod conservation;
@@ -15,6 +16,7 @@ mod hostile;
 mod labels;
 mod metrics;
 mod midstream;
+mod mix;
 mod service;
 mod support;
 mod truth;

@@ -3,6 +3,7 @@
 //!
 //! Data flows one way: [`source`] → [`decode`] → [`flow`] and [`inspect`] (in [`pipeline`]) → [`host`] → [`sink`].
 
+pub mod bench;
 pub mod catalog;
 pub mod cli;
 pub mod clock;

@@ -64,7 +64,7 @@ pub(super) fn analyse(sources: &mut [Box<dyn Source + Send>], wanted: Run<'_>) -
             hash_seed: None,
         },
         workers: workers(config),
-        batch: None,
+        batch: Some(config.batch.get()).filter(|n| *n > 0).and_then(|n| usize::try_from(n).ok()),
         switch: switch.clone(),
         cpus: config.live.cpus.iter().map(|cpu| usize::from(*cpu)).collect(),
     };

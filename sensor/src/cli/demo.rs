@@ -7,7 +7,7 @@ use crate::intel::Intel;
 use crate::source::{Inputs, Options};
 
 /// A company laptop at a facilitator's home, operated over RDP from a rented server; recorded by `pcaps/record`.
-const CAPTURE: &[u8] = include_bytes!("../../../pcaps/farm_laptop.pcap");
+pub(super) const CAPTURE: &[u8] = include_bytes!("../../../pcaps/farm_laptop.pcap");
 
 pub(super) fn demo(args: DemoArgs) -> Result<u8, Failure> {
     let source = Inputs::from_stream("farm_laptop.pcap", Box::new(CAPTURE), &Options::default())

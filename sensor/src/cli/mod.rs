@@ -3,6 +3,7 @@
 mod analyse;
 mod analyzers;
 mod bar;
+mod bench;
 mod catalog;
 mod columns;
 mod completions;
@@ -28,6 +29,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, EveType, FailOn, Format, HomeNet, OutputSection, Whole};
 use crate::sink::eve::Types;
 use analyzers::AnalyzersCommand;
+use bench::BenchArgs;
 use catalog::CatalogCommand;
 use completions::{CompletionsArgs, ManArgs};
 use config::ConfigCommand;
@@ -111,6 +113,9 @@ enum Command {
     /// Protocol analyzers: what each recognises and what its evidence weighs
     #[command(subcommand)]
     Analyzers(AnalyzersCommand),
+    /// Measure this machine: packets a second by workers and batch size, on made, given or live traffic
+    #[command(after_help = bench::HELP)]
+    Bench(BenchArgs),
     /// Configuration: check a file, show what is in force, print its schema
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -252,6 +257,7 @@ pub fn main() -> ExitCode {
         Command::Intel(command) => intel::intel(command),
         Command::Catalog(command) => catalog::catalog(&command),
         Command::Analyzers(command) => analyzers::analyzers(&command),
+        Command::Bench(args) => bench::bench(args),
         Command::Config(command) => config::config(command),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => completions::man(&args),

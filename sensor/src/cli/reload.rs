@@ -79,6 +79,7 @@ fn only_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     let (a, b) = (&old.live, &new.live);
     let changed = [
         ("workers", old.workers != new.workers),
+        ("batch", old.batch != new.batch),
         ("input.filter", old.input != new.input),
         ("flow.capacity", old.flow.capacity != new.flow.capacity),
         ("inspect", old.inspect != new.inspect),

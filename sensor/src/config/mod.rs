@@ -44,6 +44,8 @@ pub type Seconds = Whole<1, { 7 * DAY }>;
 pub struct Config {
     /// Worker threads: 0 = as many as there are cores, 1 = everything in one thread.
     pub workers: Whole<0, 256>,
+    /// Frames taken at a time from files: 0 = farend's own choice.
+    pub batch: Whole<0, 65_536>,
     /// What is inside.
     pub home: HomeSection,
     /// What is read.
@@ -270,6 +272,12 @@ impl From<FailOn> for Severity {
 }
 
 impl Default for Whole<0, 256> {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl Default for Whole<0, 65_536> {
     fn default() -> Self {
         Self::new(0)
     }

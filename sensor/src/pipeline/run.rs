@@ -17,8 +17,15 @@ use super::worker::Config;
 use crate::host::Tally;
 use crate::source::Source;
 
-/// Frames a batch: their units fit a core's second-level cache.
-pub(super) const BATCH: usize = 256;
+/// Frames a batch with one worker: their units fit a core's second-level cache. With more a batch is parted among them.
+const BATCH: usize = 256;
+
+/// Frames that are taken at a time from files where nobody says how many.
+#[must_use]
+pub const fn own_batch(workers: usize) -> usize {
+    if workers > 1 { 4 * BATCH } else { BATCH }
+}
+
 /// Batches and ticks on their way to a worker; ticks on their way to the reducer.
 pub(super) const QUEUE: usize = 16;
 
@@ -126,15 +133,20 @@ impl Meter {
         Self { latency: latency(), last: Instant::now() }
     }
 
+    /// A batch has been worked through; an empty one is none.
     pub(super) fn batch(
         &mut self,
         started: Instant,
+        empty: bool,
         source: &dyn Source,
         frames: u64,
         progress: &mut OnProgress<'_>,
     ) {
         let now = Instant::now();
-        self.latency.saturating_record(u64::try_from((now - started).as_nanos()).unwrap_or(u64::MAX).max(1));
+        if !empty {
+            let took = u64::try_from((now - started).as_nanos()).unwrap_or(u64::MAX);
+            self.latency.saturating_record(took.max(1));
+        }
         if (now - self.last).as_millis() >= 100 {
             self.last = now;
             progress(source, frames);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::counters::Counters;
 use super::reduce::{Reducer, Sink};
 use super::report::Report;
-use super::run::{BATCH, Meter, OnProgress, Settings, Summary, summary};
+use super::run::{Meter, OnProgress, Settings, Summary, own_batch, summary};
 use super::shed::Shedder;
 use super::split::Splitter;
 use super::switch::Switch;
@@ -55,7 +55,7 @@ pub(super) struct Solo<'a> {
 impl<'a> Solo<'a> {
     /// Nothing has been read; `config` is the worker's.
     pub(super) fn new(source: &'a mut dyn Source, config: Config, settings: &Settings) -> io::Result<Self> {
-        let size = settings.batch.unwrap_or(BATCH).max(1);
+        let size = settings.batch.unwrap_or(own_batch(1)).max(1);
         Ok(Self {
             source,
             quotas: Quotas::new(config.capacity),
@@ -125,7 +125,8 @@ impl<'a> Solo<'a> {
         }
         worker.packets(&lanes[0]);
         lanes[0].clear();
-        self.meter.batch(started, &*self.source, self.splitter.counters().delivered, progress);
+        let empty = self.batch.frames.is_empty();
+        self.meter.batch(started, empty, &*self.source, self.splitter.counters().delivered, progress);
         Status::More
     }
 

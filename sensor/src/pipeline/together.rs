@@ -9,7 +9,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use super::counters::Counters;
 use super::reduce::{Reducer, Sink};
 use super::report::Report;
-use super::run::{BATCH, Meter, OnProgress, QUEUE, Settings, Summary, summary};
+use super::run::{Meter, OnProgress, QUEUE, Settings, Summary, own_batch, summary};
 use super::split::Splitter;
 use super::unit::{Tick, Units};
 use super::worker::Worker;
@@ -71,7 +71,7 @@ pub(super) fn together<S: Sink + Send>(
         })?;
         let mut splitter = Splitter::new(Decoder::default());
         let mut quotas = Quotas::new(settings.worker.capacity);
-        let size = settings.batch.unwrap_or(BATCH * 4).max(1);
+        let size = settings.batch.unwrap_or(own_batch(count)).max(1);
         let mut batch = Batch::with_capacity(size);
         let mut lanes: Vec<Units> = (0..count).map(|_| Units::default()).collect();
         let mut meter = Meter::new();
@@ -121,7 +121,7 @@ pub(super) fn together<S: Sink + Send>(
                 return Err(lost());
             }
             lanes.iter_mut().for_each(|l| l.region = Default::default());
-            meter.batch(started, source, splitter.counters().delivered, progress);
+            meter.batch(started, batch.frames.is_empty(), source, splitter.counters().delivered, progress);
             if failed.load(Ordering::Relaxed) {
                 break;
             }

@@ -1,12 +1,13 @@
 //! Generated traffic: the same bytes from the same recipe and seed, for benchmarks and load tests.
 //!
-//! Out: classic pcap (µs, little-endian, Ethernet). Addresses are from the benchmarking range 198.18.0.0/15 (RFC 2544) and from
-//! 10/8; nothing here resembles a real host.
+//! Out: classic pcap (little-endian, Ethernet). [`generate`] makes traffic up: addresses are from the benchmarking range
+//! 198.18.0.0/15 (RFC 2544) and from 10/8; nothing there resembles a real host. [`mix`] multiplies captures.
 
 use std::io::{self, Write};
 
 mod frame;
 mod hello;
+pub mod mix;
 
 use frame::{Ends, Segment, flag};
 
@@ -50,6 +51,24 @@ impl Random {
 
 const START_S: u64 = 1_700_000_000;
 
+/// First word of a classic pcap file with microseconds, and of one with nanoseconds.
+const MICROS: u32 = 0xA1B2_C3D4;
+const NANOS: u32 = 0xA1B2_3C4D;
+/// LINKTYPE_ETHERNET.
+const ETHERNET: u16 = 1;
+
+/// Begins a classic pcap file of Ethernet frames.
+fn begin(out: &mut impl Write, magic: u32) -> io::Result<()> {
+    out.write_all(&magic.to_le_bytes())?;
+    for half in [2u16, 4] {
+        out.write_all(&half.to_le_bytes())?;
+    }
+    for word in [0u32, 0, 262_144, ETHERNET.into()] {
+        out.write_all(&word.to_le_bytes())?;
+    }
+    Ok(())
+}
+
 struct Pcap<W> {
     out: W,
     frame: Vec<u8>,
@@ -57,13 +76,7 @@ struct Pcap<W> {
 
 impl<W: Write> Pcap<W> {
     fn new(mut out: W) -> io::Result<Self> {
-        out.write_all(&0xA1B2_C3D4_u32.to_le_bytes())?;
-        for half in [2u16, 4] {
-            out.write_all(&half.to_le_bytes())?;
-        }
-        for word in [0u32, 0, 262_144, 1] {
-            out.write_all(&word.to_le_bytes())?;
-        }
+        begin(&mut out, MICROS)?;
         Ok(Self { out, frame: Vec::with_capacity(1_600) })
     }
 
