@@ -8,7 +8,6 @@ mod fanout;
 mod interface;
 mod ring;
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,8 +52,33 @@ struct Port {
     received: Received,
     /// What rings that this one has replaced received.
     before: Received,
-    /// Blocks taken and not handed out to their end, with the frames still to come, the oldest first.
-    held: VecDeque<(Region, VecDeque<Frame>)>,
+    held: Held,
+}
+
+/// The block that is being handed out. One at a time: what is not taken stays where the kernel counts it.
+#[derive(Default)]
+struct Held {
+    region: Region,
+    frames: Vec<Frame>,
+    /// Frames handed out.
+    at: usize,
+}
+
+impl Held {
+    /// Frames still to be handed out.
+    fn rest(&self) -> &[Frame] {
+        &self.frames[self.at..]
+    }
+
+    /// Gives back a block that is handed out to its end.
+    fn let_go(&mut self) -> bool {
+        let done = self.at == self.frames.len();
+        if done && self.at > 0 {
+            (self.region, self.at) = (Region::default(), 0);
+            self.frames.clear();
+        }
+        done
+    }
 }
 
 /// Frames from interfaces, all of them or one worker's part.
@@ -72,7 +96,6 @@ pub struct Live {
     looked: Instant,
     started: (Instant, i64),
     frames: u64,
-    list: Vec<Frame>,
 }
 
 impl Live {
@@ -124,7 +147,6 @@ impl Live {
             looked: now,
             started: (now, i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX)),
             frames: 0,
-            list: Vec::new(),
         }
     }
 
@@ -236,19 +258,14 @@ impl Live {
             .map(|(_, head)| head.unwrap_or(safe))
             .min()
             .unwrap_or(i64::MAX);
-        let port = &mut self.ports[first];
-        let Some((region, frames)) = port.held.front_mut() else { return };
-        batch.region = region.clone();
-        while batch.frames.len() < limit
-            && let Some(frame) = frames.front()
-            && frame.ts_ns <= bound
-        {
-            batch.frames.push(*frame);
-            frames.pop_front();
-        }
-        if frames.is_empty() {
-            port.held.pop_front();
-        }
+        let held = &mut self.ports[first].held;
+        batch.region = held.region.clone();
+        let rest = held.rest();
+        let rest = &rest[..rest.len().min(limit)];
+        let handed =
+            if bound == i64::MAX { rest } else { &rest[..rest.partition_point(|f| f.ts_ns <= bound)] };
+        batch.frames.extend_from_slice(handed);
+        held.at += handed.len();
     }
 }
 
@@ -288,7 +305,7 @@ impl Port {
             count: Count::default(),
             received: Received::default(),
             before: Received::default(),
-            held: VecDeque::new(),
+            held: Held::default(),
         })
     }
 
@@ -308,7 +325,7 @@ impl Port {
     }
 
     fn head(&self) -> Option<i64> {
-        self.held.front().and_then(|(_, frames)| frames.front()).map(|f| f.ts_ns)
+        self.held.rest().first().map(|f| f.ts_ns)
     }
 
     /// Looks at the interface; what has changed, in words. An error where it cannot be listened to any more.
@@ -377,24 +394,16 @@ impl Source for Live {
             self.look();
         }
         let over = self.over();
-        let Self { ports, list, .. } = self;
-        if let [port] = &mut ports[..] {
-            if let Some(block) = port.ring.take(port.reading, &mut port.count, &mut batch.frames) {
-                batch.region = Region::from(block);
+        for Port { held, ring, reading, count, .. } in &mut self.ports {
+            if held.let_go()
+                && let Some(block) = ring.take(*reading, count, &mut held.frames)
+            {
+                held.region = Region::from(block);
             }
-        } else {
-            for port in ports {
-                // One block at a time: what is not taken stays where the kernel counts it.
-                if port.held.is_empty()
-                    && let Some(block) = port.ring.take(port.reading, &mut port.count, list)
-                {
-                    port.held.push_back((Region::from(block), list.drain(..).collect()));
-                }
-            }
-            self.hand_out(batch, limit, over);
         }
+        self.hand_out(batch, limit, over);
         if batch.frames.is_empty() {
-            if over && self.ports.iter().all(|p| p.held.is_empty()) {
+            if over && self.ports.iter().all(|p| p.head().is_none()) {
                 self.look();
                 return Status::End;
             }
