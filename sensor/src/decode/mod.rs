@@ -27,6 +27,7 @@ mod link;
 mod mpls;
 mod outcome;
 mod packet;
+mod plain;
 mod ppp;
 mod region;
 mod transport;
@@ -37,10 +38,12 @@ pub use encap::Encap;
 pub use fragment::{FragmentLimits, FragmentStats};
 pub use link::Link;
 pub use outcome::{Ignored, Layer, Malformed, Outcome, Why};
+
 pub use packet::{Addrs, Decoded, Packet, Packets, proto, tcp_flag};
 
 use fragment::Fragments;
 use outcome::Stop;
+use plain::plain;
 use region::Region;
 
 /// No capture format or ring delivers longer frames; offsets are kept in 32 bits.
@@ -93,6 +96,14 @@ impl Decoder {
                 stop.into()
             }
         }
+    }
+
+    /// What [`Decoder::decode`] would find in a frame that is like most: its only packet, in the frame itself, quicker. `None`: it
+    /// has to be asked.
+    #[inline(always)]
+    pub fn plain(&self, link: Link, frame: &[u8], wire_len: u32) -> Option<Packet> {
+        let frame = frame.get(..MAX_FRAME).unwrap_or(frame);
+        if link == Link::Ethernet { plain(frame, wire_len.max(frame.len() as u32)) } else { None }
     }
 
     /// The captured layer-4 payload of a packet that the last call of [`Decoder::decode`] found in `frame`.

@@ -187,6 +187,21 @@ impl Hot {
         }
     }
 
+    /// The print of the last packet of end `side`, 24 bits; 0 = none.
+    #[inline]
+    #[must_use]
+    pub const fn print(&self, side: usize) -> u32 {
+        let [low, middle, high] = self.print[side];
+        u32::from_le_bytes([low, middle, high, 0])
+    }
+
+    /// Notes the print of a packet of end `side`.
+    #[inline]
+    pub const fn set_print(&mut self, side: usize, print: u32) {
+        let [low, middle, high, _] = print.to_le_bytes();
+        self.print[side] = [low, middle, high];
+    }
+
     /// Packets sent by end `side`.
     #[must_use]
     pub const fn packets(&self, side: usize) -> u64 {

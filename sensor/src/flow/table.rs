@@ -84,12 +84,25 @@ impl<K: Key> Table<K> {
         self.index.prefetch(hash);
     }
 
-    /// Second step of a batch: fetch the likely entry.
+    /// Second step of a batch: fetch the likely entry, whose number is handed to [`Table::find_likely`].
     #[inline]
-    pub fn prefetch_entry(&self, hash: u64) {
-        if let Some(i) = self.index.candidate(hash) {
-            self.entries.prefetch(i as usize);
+    pub fn prefetch_entry(&self, hash: u64) -> Option<Found> {
+        let likely = self.index.candidate(hash)?;
+        self.entries.prefetch(likely as usize);
+        Some(likely)
+    }
+
+    /// The flow of `key`, which is most likely the one of this number.
+    #[inline]
+    pub fn find_likely(&self, likely: Option<Found>, hash: u64, key: &K) -> Option<Found> {
+        if let Some(at) = likely {
+            let entry = self.entries.at(at as usize);
+            // What was there a moment ago may have left since.
+            if entry.key == *key && entry.hot.has(flag::LIVE) {
+                return likely;
+            }
         }
+        self.find(hash, key)
     }
 
     /// The flow of `key`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::counters::{DecodeCounters, Front};
 use super::unit::{Tick, Unit, Units};
 use crate::clock::{Clock, SECOND_NS};
-use crate::decode::{Addrs, Decoded, Decoder, Link, Outcome};
+use crate::decode::{Addrs, Decoded, Decoder, Link, Outcome, Packet};
 use crate::flow::shard_of;
 use crate::home::{is_private_v4, is_private_v6};
 use crate::source::{self, Frame};
@@ -16,6 +16,18 @@ pub(super) const BLOCK: u64 = 65_536;
 /// No Ethernet frame with tags is longer, jumbo frames included: what is was joined by offloads of the capturing machine.
 const LONGEST: u32 = 9_300;
 
+/// When the second after that of `now_ns` begins.
+const fn next_second(now_ns: i64) -> i64 {
+    now_ns.div_euclid(SECOND_NS).saturating_add(1).saturating_mul(SECOND_NS)
+}
+
+/// Where the owner of a shard takes its units.
+#[inline]
+fn lane_of(lanes: &mut [Units], shard: u8) -> &mut Units {
+    let n = if lanes.len() == 1 { 0 } else { usize::from(shard) % lanes.len() };
+    &mut lanes[n]
+}
+
 /// Decodes and deals.
 pub struct Splitter {
     decoder: Decoder,
@@ -24,7 +36,8 @@ pub struct Splitter {
     counters: DecodeCounters,
     seq: u64,
     tick: u64,
-    tick_second: i64,
+    /// From this time on another second has begun.
+    tick_due_ns: i64,
     block_end: u64,
     private_seen: bool,
     link: (u16, Link),
@@ -44,7 +57,7 @@ impl Splitter {
             counters: DecodeCounters::default(),
             seq: 0,
             tick: 0,
-            tick_second: i64::MIN,
+            tick_due_ns: i64::MIN,
             block_end: BLOCK,
             private_seen: false,
             link: (1, Link::Ethernet),
@@ -67,6 +80,18 @@ impl Splitter {
         if frame.dlt != self.link.0 {
             self.link = (frame.dlt, Link::from_dlt(u32::from(frame.dlt)));
         }
+        if let Some(packet) = self.decoder.plain(self.link.1, bytes, frame.wirelen) {
+            let shard = shard_of(&packet.addrs);
+            self.time(frame, shard, lanes, &mut tick);
+            self.count(frame);
+            self.counters.decoded += 1;
+            self.notice(&packet.addrs);
+            let lane = lane_of(lanes, shard);
+            let at = frame.at + packet.payload_at as usize;
+            let unit = self.unit(frame, packet, at, shard);
+            lane.add(unit);
+            return;
+        }
         match self.decoder.decode(self.link.1, bytes, frame.wirelen, frame.ts_ns, &mut self.decoded) {
             Outcome::Packets(_) => {}
             Outcome::Fragment => {
@@ -85,73 +110,107 @@ impl Splitter {
                 return;
             }
         }
+        self.packets(frame, bytes, lanes, tick);
+    }
+
+    /// Deals the packets that were found in a frame.
+    fn packets(
+        &mut self,
+        frame: &Frame,
+        bytes: &[u8],
+        lanes: &mut [Units],
+        mut tick: impl FnMut(&mut [Units], Tick, bool),
+    ) {
         let Some(first) = self.decoded.packets.first() else { return };
-        let now_ns = self.clock.observe(frame.ts_ns, shard_of(&first.addrs));
-        let second = now_ns.div_euclid(SECOND_NS);
+        self.time(frame, shard_of(&first.addrs), lanes, &mut tick);
+        self.count(frame);
+        self.counters.decoded += 1;
+        self.counters.inner += self.decoded.packets.len() as u64 - 1;
+        for layer in 0..self.decoded.packets.len() {
+            let packet = self.decoded.packets[layer];
+            self.notice(&packet.addrs);
+            let shard = shard_of(&packet.addrs);
+            let lane = lane_of(lanes, shard);
+            let at = if packet.reassembled {
+                let at = lane.extra.len();
+                lane.extra.extend_from_slice(self.decoder.bytes(bytes, &packet));
+                at
+            } else {
+                frame.at + packet.payload_at as usize
+            };
+            let unit = self.unit(frame, packet, at, shard);
+            lane.list.push(Unit { in_extra: packet.reassembled, layer: layer as u8, ..unit });
+        }
+    }
+
+    /// Takes the time of a frame; a tick that is due tells of what was dealt before it, so it comes before counting.
+    #[inline]
+    fn time(
+        &mut self,
+        frame: &Frame,
+        pair: u8,
+        lanes: &mut [Units],
+        tick: &mut impl FnMut(&mut [Units], Tick, bool),
+    ) {
+        let now_ns = self.clock.observe(frame.ts_ns, pair);
         let block = self.seq >= self.block_end;
-        if second > self.tick_second || block {
-            if self.tick_second != i64::MIN {
+        if now_ns >= self.tick_due_ns || block {
+            if self.tick_due_ns != i64::MIN {
                 let due = self.next_tick(now_ns, false);
                 tick(lanes, due, block);
             }
-            self.tick_second = self.tick_second.max(second);
+            self.tick_due_ns = self.tick_due_ns.max(next_second(now_ns));
             if block {
                 self.block_end = self.seq + BLOCK;
             }
         }
-        // Behind the tick, which tells of what was dealt before it.
-        self.count(frame);
-        self.counters.decoded += 1;
-        self.counters.inner += self.decoded.packets.len() as u64 - 1;
-        for (layer, packet) in (0u8..).zip(self.decoded.packets.iter()) {
-            match packet.addrs {
-                Addrs::V4 { src, dst } => {
-                    self.counters.ip[0] += 1;
-                    if !self.private_seen {
-                        self.private_seen = is_private_v4(src.into()) || is_private_v4(dst.into());
-                    }
-                }
-                Addrs::V6 { src, dst } => {
-                    self.counters.ip[1] += 1;
-                    if !self.private_seen {
-                        self.private_seen = is_private_v6(src.into()) || is_private_v6(dst.into());
-                    }
+    }
+
+    /// Counts a packet by its addresses.
+    #[inline]
+    fn notice(&mut self, addrs: &Addrs) {
+        match *addrs {
+            Addrs::V4 { src, dst } => {
+                self.counters.ip[0] += 1;
+                if !self.private_seen {
+                    self.private_seen = is_private_v4(src.into()) || is_private_v4(dst.into());
                 }
             }
-            let shard = shard_of(&packet.addrs);
-            let lane_number = if lanes.len() == 1 { 0 } else { usize::from(shard) % lanes.len() };
-            let lane = &mut lanes[lane_number];
-            let (at, in_extra) = if packet.reassembled {
-                let at = lane.extra.len();
-                lane.extra.extend_from_slice(self.decoder.bytes(bytes, packet));
-                (at, true)
-            } else {
-                (frame.at + packet.payload_at as usize, false)
-            };
-            lane.list.push(Unit {
-                packet: *packet,
-                at,
-                in_extra,
-                shard,
-                layer,
-                input: frame.input,
-                joined: frame.wirelen > self.longest,
-                seq: self.seq,
-                number: frame.number,
-                ts_ns: frame.ts_ns,
-            });
-            self.seq += 1;
+            Addrs::V6 { src, dst } => {
+                self.counters.ip[1] += 1;
+                if !self.private_seen {
+                    self.private_seen = is_private_v6(src.into()) || is_private_v6(dst.into());
+                }
+            }
+        }
+    }
+
+    /// The next unit: a packet that is the first of its frame, with its payload in the frame's memory.
+    #[inline]
+    fn unit(&mut self, frame: &Frame, packet: Packet, at: usize, shard: u8) -> Unit {
+        let seq = self.seq;
+        self.seq += 1;
+        Unit {
+            packet,
+            at,
+            in_extra: false,
+            shard,
+            layer: 0,
+            input: frame.input,
+            joined: frame.wirelen > self.longest,
+            seq,
+            number: frame.number,
+            ts_ns: frame.ts_ns,
         }
     }
 
     /// It is `now_ns` at least, by a clock that goes on without frames; a tick that is due is handed to `tick`.
     pub fn at(&mut self, now_ns: i64, lanes: &mut [Units], mut tick: impl FnMut(&mut [Units], Tick, bool)) {
         let now_ns = self.clock.advance(now_ns);
-        let second = now_ns.div_euclid(SECOND_NS);
-        if second > self.tick_second {
+        if now_ns >= self.tick_due_ns {
             let due = self.next_tick(now_ns, false);
             tick(lanes, due, false);
-            self.tick_second = second;
+            self.tick_due_ns = next_second(now_ns);
         }
     }
 

@@ -51,6 +51,26 @@ impl Units {
         bytes.get(unit.at..unit.at + unit.packet.payload_len as usize).unwrap_or_default()
     }
 
+    /// Adds a unit. It is made where it stays: to copy it at once would wait for its many small fields to be written.
+    #[inline(always)]
+    pub(super) fn add(&mut self, unit: Unit) {
+        let len = self.list.len();
+        if len == self.list.capacity() {
+            self.grow();
+        }
+        if let Some(place) = self.list.spare_capacity_mut().first_mut() {
+            place.write(unit);
+            // SAFETY: the place behind the last one has just been written.
+            unsafe { self.list.set_len(len + 1) };
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        self.list.reserve(1_024);
+    }
+
     /// Empties it for the next batch.
     pub fn clear(&mut self) {
         self.list.clear();

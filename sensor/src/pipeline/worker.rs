@@ -21,8 +21,8 @@ use crate::catalog::Catalogue;
 use crate::clock::SECOND_NS;
 use crate::decode::{Addrs, Packet, proto};
 use crate::flow::{
-    Birth, Demand, End, Hasher, Hot, Key, Key4, Key6, OpenerBasis, Orientation, Quotas, SHARDS, Table, flag,
-    tcp,
+    Birth, Demand, End, Found, Hasher, Hot, Key, Key4, Key6, OpenerBasis, Orientation, Quotas, SHARDS, Table,
+    flag, tcp,
 };
 use crate::home::Home;
 use crate::host;
@@ -35,7 +35,7 @@ pub(super) const STEP: usize = 32;
 /// Every shard is swept for idle flows once in this many seconds.
 const SPOKES: u64 = 16;
 /// No print: see [`print_of`].
-const NO_PRINT: [u8; 3] = [0; 3];
+const NO_PRINT: u32 = 0;
 /// Copies of a frame from a span port arrive within this.
 const DUPLICATE_NS: i64 = 1_000_000;
 
@@ -80,6 +80,24 @@ pub struct Config {
     pub home: Home,
     /// Seed of the table hash; random where `None`.
     pub hash_seed: Option<u64>,
+}
+
+/// What is known of a packet before its flow is updated.
+#[derive(Clone, Copy)]
+struct Ahead {
+    hash: u64,
+    /// Where its flow most likely is.
+    likely: Option<Found>,
+    /// Of IPv4; a longer key is made when it is needed.
+    key: Key4,
+    from: Orientation,
+}
+
+impl Default for Ahead {
+    fn default() -> Self {
+        let (key, from) = Key4::of([0; 4], 0, [0; 4], 0, 0, 0);
+        Self { hash: 0, likely: None, key, from }
+    }
 }
 
 /// One worker.
@@ -146,62 +164,74 @@ impl Worker {
     /// Takes a batch: while one step of it is updated, the entries of the next and the buckets of the one after are on their way.
     pub fn packets(&mut self, units: &Units) {
         let region = units.region.bytes();
+        self.core.counters.received += units.list.len() as u64;
         let mut ahead = units.list.chunks(STEP);
-        let mut steps: [&[Unit]; 3] = std::array::from_fn(|_| ahead.next().unwrap_or_default());
-        let mut hashes = [[0; STEP]; 3];
-        self.fetch_buckets(steps[0], &mut hashes[0]);
-        self.fetch_entries(steps[0], &hashes[0]);
-        self.fetch_buckets(steps[1], &mut hashes[1]);
-        while !steps[0].is_empty() {
-            self.fetch_entries(steps[1], &hashes[1]);
-            self.fetch_buckets(steps[2], &mut hashes[2]);
-            for (unit, hash) in steps[0].iter().zip(hashes[0]) {
-                self.packet(unit, hash, units.payload(unit, region));
+        let mut steps: [(&[Unit], [Ahead; STEP]); 3] =
+            std::array::from_fn(|_| (ahead.next().unwrap_or_default(), [Ahead::default(); STEP]));
+        let [first, second, _] = &mut steps;
+        self.fetch_buckets(first.0, &mut first.1);
+        self.fetch_entries(first.0, &mut first.1);
+        self.fetch_buckets(second.0, &mut second.1);
+        // Each step in turn is updated, has its entries fetched, has its buckets fetched.
+        for turn in 0.. {
+            let [now, next, after] = [0, 1, 2].map(|n| (turn + n) % 3);
+            if steps[now].0.is_empty() {
+                break;
             }
-            steps = [steps[1], steps[2], ahead.next().unwrap_or_default()];
-            hashes = [hashes[1], hashes[2], hashes[0]];
+            let (units_next, known) = &mut steps[next];
+            self.fetch_entries(units_next, known);
+            let (units_after, known) = &mut steps[after];
+            self.fetch_buckets(units_after, known);
+            let (units_now, known) = &steps[now];
+            for (unit, ahead) in units_now.iter().zip(known) {
+                self.packet(unit, ahead, units.payload(unit, region));
+            }
+            steps[now].0 = ahead.next().unwrap_or_default();
         }
     }
 
     #[inline]
-    fn fetch_buckets(&self, step: &[Unit], hashes: &mut [u64; STEP]) {
-        for (unit, hash) in step.iter().zip(hashes) {
+    fn fetch_buckets(&self, step: &[Unit], known: &mut [Ahead; STEP]) {
+        for (unit, ahead) in step.iter().zip(known) {
             match unit.packet.addrs {
                 Addrs::V4 { src, dst } => {
-                    *hash = self.v4.hash(&key4(&unit.packet, src, dst).0);
-                    self.v4.prefetch_bucket(*hash);
+                    (ahead.key, ahead.from) = key4(&unit.packet, src, dst);
+                    ahead.hash = self.v4.hash(&ahead.key);
+                    self.v4.prefetch_bucket(ahead.hash);
                 }
                 Addrs::V6 { src, dst } => {
-                    *hash = self.v6.hash(&key6(&unit.packet, src, dst).0);
-                    self.v6.prefetch_bucket(*hash);
+                    ahead.hash = self.v6.hash(&key6(&unit.packet, src, dst).0);
+                    self.v6.prefetch_bucket(ahead.hash);
                 }
             }
         }
     }
 
     #[inline]
-    fn fetch_entries(&self, step: &[Unit], hashes: &[u64; STEP]) {
-        for (unit, hash) in step.iter().zip(hashes) {
-            match unit.packet.addrs {
-                Addrs::V4 { .. } => self.v4.prefetch_entry(*hash),
-                Addrs::V6 { .. } => self.v6.prefetch_entry(*hash),
-            }
+    fn fetch_entries(&self, step: &[Unit], known: &mut [Ahead; STEP]) {
+        for (unit, ahead) in step.iter().zip(known) {
+            ahead.likely = match unit.packet.addrs {
+                Addrs::V4 { .. } => self.v4.prefetch_entry(ahead.hash),
+                Addrs::V6 { .. } => self.v6.prefetch_entry(ahead.hash),
+            };
         }
     }
 
     #[inline]
-    fn packet(&mut self, unit: &Unit, hash: u64, payload: &[u8]) {
+    fn packet(&mut self, unit: &Unit, ahead: &Ahead, payload: &[u8]) {
+        let Ahead { hash, likely, key, from } = *ahead;
         match unit.packet.addrs {
-            Addrs::V4 { src, dst } => {
-                let (key, from) = key4(&unit.packet, src, dst);
-                if !self.core.known(&mut self.v4, hash, &key, from, unit, payload) {
+            Addrs::V4 { .. } => {
+                let found = self.v4.find_likely(likely, hash, &key);
+                if !self.core.known(&mut self.v4, found, from, unit, payload) {
                     self.open(unit);
                     self.core.opened(&mut self.v4, hash, key, from, unit, payload);
                 }
             }
             Addrs::V6 { src, dst } => {
                 let (key, from) = key6(&unit.packet, src, dst);
-                if !self.core.known(&mut self.v6, hash, &key, from, unit, payload) {
+                let found = self.v6.find_likely(likely, hash, &key);
+                if !self.core.known(&mut self.v6, found, from, unit, payload) {
                     self.open(unit);
                     self.core.opened(&mut self.v6, hash, key, from, unit, payload);
                 }
@@ -312,7 +342,7 @@ fn key6(p: &Packet, src: [u8; 16], dst: [u8; 16]) -> (Key6, Orientation) {
 /// A print of the fields that two copies of one frame share; 0 = this packet cannot be told from another one. Of 24 bits, so that
 /// of ten million neighbours within a millisecond less than one is taken for a copy.
 #[inline]
-fn print_of(p: &Packet) -> [u8; 3] {
+fn print_of(p: &Packet) -> u32 {
     let tcp = p.proto == proto::TCP;
     // Without an IP id only a TCP payload is sure not to be sent twice within a millisecond.
     if p.ip_id == 0 && !(tcp && p.payload_wire > 0) {
@@ -322,32 +352,29 @@ fn print_of(p: &Packet) -> [u8; 3] {
     let b = u64::from(p.ip_id) << 48 | u64::from(p.payload_wire) << 16 | u64::from(p.tcp_flags) << 8 | 1;
     let mixed =
         (a ^ b.rotate_left(17)).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ b.wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    let [high, middle, low, ..] = mixed.to_be_bytes();
-    [high, middle, low.max(1)]
+    ((mixed >> 40) as u32).max(1)
 }
 
 impl Core {
-    /// Updates the flow of `key` if it is in the table.
+    /// Updates the flow that was found, if one was.
     #[inline]
     fn known<K: Key>(
         &mut self,
         table: &mut Table<K>,
-        hash: u64,
-        key: &K,
+        found: Option<Found>,
         from: Orientation,
         unit: &Unit,
         payload: &[u8],
     ) -> bool {
-        let Some(at) = table.find(hash, key) else { return false };
+        let Some(at) = found else { return false };
         let p = &unit.packet;
         let side = from.index();
         let hot = table.hot_mut(at);
         let print = print_of(p);
         if print != NO_PRINT
-            && hot.print[side] == print
+            && hot.print(side) == print
             && (0..DUPLICATE_NS).contains(&unit.ts_ns.saturating_sub(hot.last_ns))
         {
-            self.counters.received += 1;
             self.counters.untracked[Untracked::Duplicate as usize] += 1;
             return true;
         }
@@ -358,9 +385,8 @@ impl Core {
             self.end(table, unit.shard, at, End::Reused);
             return false;
         }
-        self.counters.received += 1;
         self.counters.tracked += 1;
-        hot.print[side] = print;
+        hot.set_print(side, print);
         self.update(table, at, side, unit, payload);
         true
     }
@@ -431,7 +457,7 @@ impl Core {
         // Made whole before it is written: reading back parts of a line that is still on its way would wait for it.
         let mut hot = Hot { last_ns: unit.ts_ns, ..Hot::default() };
         hot.set_opener(opener, basis);
-        hot.print[side] = print_of(p);
+        hot.set_print(side, print_of(p));
         if p.proto != proto::TCP || basis == OpenerBasis::Syn {
             hot.flags |= flag::FROM_START;
         }
@@ -441,7 +467,6 @@ impl Core {
             hot.flags |= flag::DECIDED;
             self.counters.shed[1] += 1;
         }
-        self.counters.received += 1;
         let Some(at) = table.open(unit.shard, hash, key, birth, hot) else {
             self.counters.untracked[Untracked::NoRoom as usize] += 1;
             return;
