@@ -93,7 +93,9 @@ def build(cargo):
 
 def generate(generator, content, packets, path):
     """Writes a capture."""
-    done = subprocess.run([generator, content, str(packets), path], cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+    of = ["pcaps"] if content == "mix" else []
+    command = [generator, content, str(packets), path, *of]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise Failed(f"{content}: not available: {done.stderr.strip()}")
 

@@ -195,9 +195,11 @@ impl Worker {
         for (unit, ahead) in step.iter().zip(known) {
             match unit.packet.addrs {
                 Addrs::V4 { src, dst } => {
-                    (ahead.key, ahead.from) = key4(&unit.packet, src, dst);
-                    ahead.hash = self.v4.hash(&ahead.key);
-                    self.v4.prefetch_bucket(ahead.hash);
+                    // Hashed before it is stored: reading back what is just being written would wait for it.
+                    let (key, from) = key4(&unit.packet, src, dst);
+                    let hash = self.v4.hash(&key);
+                    self.v4.prefetch_bucket(hash);
+                    (ahead.hash, ahead.key, ahead.from) = (hash, key, from);
                 }
                 Addrs::V6 { src, dst } => {
                     ahead.hash = self.v6.hash(&key6(&unit.packet, src, dst).0);
