@@ -141,7 +141,9 @@ fn table(c: &mut Criterion) {
                             *hash = table.hash(key);
                             table.prefetch_bucket(*hash);
                         }
-                        hashes[..step.len()].iter().for_each(|hash| table.prefetch_entry(*hash));
+                        for hash in &hashes[..step.len()] {
+                            let _ = table.prefetch_entry(*hash);
+                        }
                         for ((key, from), hash) in step.iter().zip(hashes) {
                             let at = table.find(hash, key).expect("it was opened");
                             table.hot_mut(at).count(from.index(), 60);
