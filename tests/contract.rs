@@ -17,6 +17,7 @@ mod labels;
 mod metrics;
 mod midstream;
 mod mix;
+mod overload;
 mod service;
 mod support;
 mod truth;

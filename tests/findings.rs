@@ -333,7 +333,7 @@ fn frames_that_the_capture_says_were_lost_lower_every_finding_from_its_alert_on(
     for alert in alerts {
         let evidence = alert["farend"]["evidence"].as_array().expect("evidence");
         let told = evidence.iter().find(|e| e["kind"] == "capture.loss_high").expect("the loss is told");
-        let wanted = "20000 of 1000000 frames of that time were lost before they were captured";
+        let wanted = "20000 of 1000000 frames of the whole capture were lost before they were captured; it does not say when";
         assert_eq!(text(&told["detail"]), wanted);
     }
 }

@@ -7,9 +7,7 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::io::{BufRead, BufReader};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -19,113 +17,9 @@ use serde_json::Value;
 use support::capture::Capture;
 use support::corpus::pcaps;
 use support::frame::{self, Ip, end};
+use support::namespace::{Sender, inside, ip, wire};
 use support::records::{Records, ends, number, text};
 use support::scrape;
-
-/// Set in the run inside the namespace.
-const INSIDE: &str = "FAREND_TEST_NAMESPACE";
-
-/// What a namespace must allow: to keep the kernel's own IPv6 packets out of it, and a pair of interfaces.
-const PREPARE: &str = "f=/proc/sys/net/ipv6/conf/default/disable_ipv6; [ ! -e $f ] || echo 1 > $f";
-const TRY: &str = "ip link add va type veth peer name vb && ip link set va up";
-
-/// Runs `body` in a network namespace; outside of it that is another run of this test, which is waited for.
-fn inside(test: &str, body: impl FnOnce()) {
-    let sh = |script: &str| {
-        let mut command = Command::new("sh");
-        command.args(["-ec", script]);
-        command
-    };
-    if std::env::var_os(INSIDE).is_some() {
-        assert!(sh(PREPARE).status().expect("sh").success(), "it was possible a moment ago");
-        if has_rings() {
-            body();
-        } else {
-            eprintln!("{test} is skipped: this kernel gives no AF_PACKET rings of version 3");
-        }
-        return;
-    }
-    let namespace = ["--net", "--map-root-user"];
-    let possible =
-        Command::new("unshare").args(namespace).args(["sh", "-ec", &format!("{PREPARE}\n{TRY}")]).output();
-    if !possible.is_ok_and(|o| o.status.success()) {
-        eprintln!("{test} is skipped: here no network namespace with interfaces can be made (unshare, ip)");
-        return;
-    }
-    let again = std::env::current_exe().expect("this program");
-    let status = Command::new("unshare")
-        .args(namespace)
-        .arg(again)
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "1")
-        .status()
-        .expect("unshare");
-    assert!(status.success(), "{test}: {status} in the namespace");
-}
-
-/// Whether the system knows what is tested here at all.
-fn has_rings() -> bool {
-    let version: libc::c_int = libc::tpacket_versions::TPACKET_V3 as libc::c_int;
-    // SAFETY: plain calls; the results are checked, the option is as long as said.
-    unsafe {
-        let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0);
-        if fd < 0 {
-            return false;
-        }
-        let fd = OwnedFd::from_raw_fd(fd);
-        let (value, len) = ((&raw const version).cast(), size_of::<libc::c_int>() as u32);
-        libc::setsockopt(fd.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_VERSION, value, len) == 0
-    }
-}
-
-fn ip(args: &str) {
-    let done = Command::new("ip").args(args.split(' ')).output().expect("ip");
-    assert!(done.status.success(), "ip {args}: {}", String::from_utf8_lossy(&done.stderr));
-}
-
-/// A pair of interfaces: what is sent on the first comes in at the second.
-fn wire(a: &str, b: &str) {
-    ip(&format!("link add {a} mtu 9000 type veth peer name {b} mtu 9000"));
-    ip(&format!("link set {a} up"));
-    ip(&format!("link set {b} up"));
-}
-
-/// Puts frames on an interface.
-struct Sender {
-    socket: OwnedFd,
-    to: libc::sockaddr_ll,
-}
-
-impl Sender {
-    fn on(interface: &str) -> Self {
-        let name = CString::new(interface).unwrap();
-        // SAFETY: plain calls; the results are checked, all zero is a value of the structure.
-        unsafe {
-            let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0);
-            assert!(fd >= 0, "{}", std::io::Error::last_os_error());
-            let mut to: libc::sockaddr_ll = std::mem::zeroed();
-            to.sll_family = libc::AF_PACKET as u16;
-            to.sll_ifindex = libc::if_nametoindex(name.as_ptr()) as i32;
-            Self { socket: OwnedFd::from_raw_fd(fd), to }
-        }
-    }
-
-    fn send(&self, frame: &[u8]) {
-        let to: *const libc::sockaddr_ll = &raw const self.to;
-        // SAFETY: buffer and address are as long as said.
-        let sent = unsafe {
-            libc::sendto(
-                self.socket.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                0,
-                to.cast(),
-                size_of::<libc::sockaddr_ll>() as u32,
-            )
-        };
-        assert_eq!(sent, frame.len() as isize, "{}", std::io::Error::last_os_error());
-    }
-}
 
 /// `farend live` at work.
 struct Live {
@@ -394,8 +288,8 @@ fn two_interfaces_are_one_timeline() {
 }
 
 #[test]
-fn a_filter_runs_in_the_kernel_and_a_wrong_one_is_a_usage_error() {
-    inside("a_filter_runs_in_the_kernel_and_a_wrong_one_is_a_usage_error", || {
+fn a_filter_runs_in_the_kernel_and_what_is_wrong_is_said_at_once() {
+    inside("a_filter_runs_in_the_kernel_and_what_is_wrong_is_said_at_once", || {
         wire("va", "vb");
         let run = |args: &[&str]| {
             let out = Command::new(env!("CARGO_BIN_EXE_farend")).arg("live").args(args).output().unwrap();
@@ -403,10 +297,24 @@ fn a_filter_runs_in_the_kernel_and_a_wrong_one_is_a_usage_error() {
         };
         let (code, said) = run(&["-i", "vb", "-f", "prot 53"]);
         assert_eq!(code, Some(2), "{said}");
+        let folder = folder();
+        let wrong = |text: &str| {
+            let config = folder.path().join("farend.toml");
+            std::fs::write(&config, format!("[live]\n{text}\n")).unwrap();
+            run(&["-i", "vb", "--duration", "1s", "--config", config.to_str().unwrap()])
+        };
+        let (code, said) = wrong("cpus = [60000]");
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("live.cpus: no processor 60000 for this program (have: "), "{said}");
+        let (code, said) = wrong("metrics = \"192.0.2.1:9477\"");
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("live.metrics: 192.0.2.1:9477: metrics are served on loopback"), "{said}");
+        let (code, said) = wrong("timestamps = \"hardware\"");
+        assert_eq!(code, Some(4), "{said}");
+        assert!(said.contains("vb: no time from the hardware: ") && !said.contains("os error"), "{said}");
         let (code, said) = run(&["-i", "nowhere"]);
         assert_eq!(code, Some(2));
         assert!(said.contains("nowhere: no such interface (have: lo, va, vb)"), "{said}");
-        let folder = folder();
         let live = Live::on("vb", folder.path(), &["-f", "udp port 53"]);
         let sender = Sender::on("va");
         for port in [53, 54] {
@@ -421,39 +329,49 @@ fn a_filter_runs_in_the_kernel_and_a_wrong_one_is_a_usage_error() {
 #[test]
 fn it_ends_under_load_and_every_frame_of_it_is_accounted_for() {
     inside("it_ends_under_load_and_every_frame_of_it_is_accounted_for", || {
-        wire("va", "vb");
-        let folder = folder();
-        let live = Live::on("vb", folder.path(), &["--workers", "1"]);
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let flood = std::thread::spawn({
-            let stop = std::sync::Arc::clone(&stop);
-            move || {
-                let (sender, mut n) = (Sender::on("va"), 0u16);
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    n = n.wrapping_add(1);
-                    let to = format!("203.0.113.{}:{}", n % 250, 1_000 + n % 5_000);
-                    sender.send(&datagram("192.168.1.2:4000", &to, &[], &n.to_be_bytes().repeat(40)));
+        for source in ["ring", "libpcap"] {
+            wire("va", "vb");
+            let folder = folder();
+            let config = folder.path().join("farend.toml");
+            std::fs::write(&config, format!("[live]\nsource = {source:?}\n")).unwrap();
+            let flags = ["--workers", "1", "--config", config.to_str().unwrap()];
+            let live = Live::on("vb", folder.path(), &flags);
+            let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let flood = std::thread::spawn({
+                let stop = std::sync::Arc::clone(&stop);
+                move || {
+                    let (sender, mut n) = (Sender::on("va"), 0u16);
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        n = n.wrapping_add(1);
+                        let to = format!("203.0.113.{}:{}", n % 250, 1_000 + n % 5_000);
+                        sender.send(&datagram("192.168.1.2:4000", &to, &[], &n.to_be_bytes().repeat(40)));
+                    }
                 }
-            }
-        });
-        std::thread::sleep(Duration::from_secs(2));
-        let asked = Instant::now();
-        let (status, r) = live.end();
-        assert!(asked.elapsed() < Duration::from_secs(10), "it ended after {:?}", asked.elapsed());
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        flood.join().unwrap();
-        assert!(status.success());
-        let (s, ours) = (&r.stats()["stats"], &r.stats()["farend"]["stats"]);
-        let (delivered, drops) =
-            (number(&ours["packets"]["delivered"]), number(&ours["packets"]["kernel_drops"]));
-        assert!(delivered > 10_000, "{delivered}");
-        assert_eq!(number(&s["capture"]["kernel_packets"]), delivered + drops);
-        let in_flows: u64 = r
-            .flows()
-            .iter()
-            .map(|f| number(&f["flow"]["pkts_toserver"]) + number(&f["flow"]["pkts_toclient"]))
-            .sum();
-        assert_eq!(in_flows + support::records::sum(&ours["tracking"]["untracked"]), delivered);
+            });
+            std::thread::sleep(Duration::from_secs(2));
+            let asked = Instant::now();
+            let (status, r) = live.end();
+            assert!(asked.elapsed() < Duration::from_secs(10), "it ended after {:?}", asked.elapsed());
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            flood.join().unwrap();
+            assert!(status.success());
+            let (s, ours) = (&r.stats()["stats"], &r.stats()["farend"]["stats"]);
+            let (delivered, drops) =
+                (number(&ours["packets"]["delivered"]), number(&ours["packets"]["kernel_drops"]));
+            assert!(delivered > 10_000, "{delivered}");
+            assert_eq!(number(&s["capture"]["kernel_packets"]), delivered + drops);
+            let in_flows: u64 = r
+                .flows()
+                .iter()
+                .map(|f| number(&f["flow"]["pkts_toserver"]) + number(&f["flow"]["pkts_toclient"]))
+                .sum();
+            assert_eq!(
+                in_flows + support::records::sum(&ours["tracking"]["untracked"]),
+                delivered,
+                "{source}"
+            );
+            ip("link del va");
+        }
     });
 }
 

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decode;
+mod fetch;
 pub mod flow;
 pub mod home;
 pub mod host;

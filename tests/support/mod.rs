@@ -8,6 +8,8 @@ pub mod capture;
 pub mod conserve;
 pub mod corpus;
 pub mod frame;
+#[cfg(target_os = "linux")]
+pub mod namespace;
 pub mod payloads;
 pub mod readdress;
 pub mod records;

@@ -68,7 +68,7 @@ impl Outcome {
 }
 
 /// Runs a source to its end.
-pub fn run(source: &mut dyn Source, setup: &Setup) -> Outcome {
+pub fn run(source: &mut (dyn Source + Send), setup: &Setup) -> Outcome {
     let buffer = Buffer::default();
     let files = source.files().iter().map(|f| file_name(&f.path)).collect();
     let inputs: Vec<String> = source.files().iter().map(|f| f.path.clone()).collect();

@@ -20,7 +20,9 @@ use crate::config::Config;
 use crate::home::Home;
 use crate::host::{Finding, HostRecord, Weights};
 use crate::intel::Intel;
-use crate::pipeline::{Ended, Far, Reducer, Settings, Sink, Summary, WorkerConfig, own_batch, run, run_each};
+use crate::pipeline::{
+    Ended, Far, Reducer, Settings, Sink, Summary, WorkerConfig, latency, own_batch, run, run_each,
+};
 use crate::source::Source;
 
 pub use advice::{Advice, advise};
@@ -171,8 +173,7 @@ impl Cell {
     /// Nanoseconds a batch took, over all rounds: half, 99 %, 99.9 % of them at most, and the longest.
     #[must_use]
     pub fn latency_ns(&self) -> [u64; 4] {
-        let mut all =
-            Histogram::new_with_bounds(1, 60_000_000_000, 2).unwrap_or_else(|_| unreachable!("valid bounds"));
+        let mut all = latency();
         for sample in &self.samples {
             // The same bounds as those of the pipeline's, so nothing lies outside.
             let _ = all.add(&sample.latency);
@@ -212,7 +213,7 @@ impl Bench {
     ///
     /// # Errors
     /// When a thread cannot be started or memory is not to be had.
-    pub fn run(&self, source: &mut dyn Source, setting: Setting) -> io::Result<Sample> {
+    pub fn run(&self, source: &mut (dyn Source + Send), setting: Setting) -> io::Result<Sample> {
         self.measure(setting, |settings, reducer| run(source, settings, reducer, &mut |_, _| {}))
     }
 

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use super::bar::Bar;
 use super::sinks::{Going, Sinks};
-use super::{Failure, Output, code, config, say, wrap};
+use super::{Failure, Output, catalog, code, config, say, wrap};
 use crate::config::{Config, Format};
 use crate::host::Severity;
 use crate::intel::Intel;
-use crate::pipeline::{Reducer, Settings, Switch, run, run_each};
+use crate::pipeline::{InForce, Reducer, Settings, Switch, run, run_each};
 use crate::sink::Records;
 use crate::sink::eve::Eve;
 use crate::sink::rotate::{Opening, RotatingFile, Rotation};
@@ -26,10 +26,10 @@ pub(super) type EveOut = Box<dyn Records + Send>;
 pub(super) struct Run<'a> {
     /// What is printed.
     pub(super) output: &'a Output,
-    /// What is in force at the beginning.
+    /// The configuration.
     pub(super) config: &'a Config,
-    /// What is known of addresses.
-    pub(super) intel: Intel,
+    /// What it names, in force at the beginning.
+    pub(super) in_force: InForce,
     /// Where EVE records go.
     pub(super) eve: Option<EveOut>,
     /// Of interfaces.
@@ -41,9 +41,8 @@ pub(super) struct Run<'a> {
 /// Runs sources to their end and writes what the output flags ask for; several sources are parts of one traffic. Returns the
 /// exit code.
 pub(super) fn analyse(sources: &mut [Box<dyn Source + Send>], wanted: Run<'_>) -> Result<u8, Failure> {
-    let Run { output, config, intel, eve, going, switch } = wanted;
-    let home = config.home.home();
-    let weights = config::weights(config)?;
+    let Run { output, config, in_force, eve, going, switch } = wanted;
+    let InForce { intel, catalogue, weights, home, timeouts, flow_interval_ns } = in_force;
     let started = Instant::now();
     let eve_to_stdout = config.output.eve.as_deref() == Some(Path::new("-"));
     let Some(first) = sources.first() else { return Err(Failure::usage("nothing to analyse")) };
@@ -55,11 +54,12 @@ pub(super) fn analyse(sources: &mut [Box<dyn Source + Send>], wanted: Run<'_>) -
     let settings = Settings {
         worker: crate::pipeline::WorkerConfig {
             capacity: config.flow.capacity(),
-            timeouts: config.flow.timeouts.timeouts(),
+            timeouts,
             limits: config.inspect.limits(),
-            catalogue: super::catalog::of(config)?,
+            catalogue,
             all_flows,
-            flow_interval_ns: going.as_ref().and_then(|_| config.live.flow_interval_ns()),
+            // A file is over before anybody could wait for its flows.
+            flow_interval_ns: flow_interval_ns.filter(|_| going.is_some()),
             home: home.clone(),
             hash_seed: None,
         },
@@ -71,7 +71,7 @@ pub(super) fn analyse(sources: &mut [Box<dyn Source + Send>], wanted: Run<'_>) -
     let watched = going.as_ref().map(|going| (Arc::clone(&going.problems), Arc::clone(&going.pulse)));
     let mut bar = Bar::new(going.is_none() && !output.quiet && io::stderr().is_terminal());
     let sinks = Sinks { eve, sessions: Sessions::default(), all_flows, going, files: files.clone() };
-    let mut reducer = Reducer::new(Arc::new(intel), home.clone(), weights, sinks).with_losses(first.losses());
+    let mut reducer = Reducer::new(intel, home.clone(), weights, sinks).with_losses(first.losses());
     if let Some(switch) = switch {
         reducer = reducer.with_switch(switch);
     }
@@ -82,7 +82,7 @@ pub(super) fn analyse(sources: &mut [Box<dyn Source + Send>], wanted: Run<'_>) -
             && told < source.problems().len()
         {
             let new = &source.problems()[told..];
-            new.iter().for_each(say::warn);
+            // Before it is said: whoever reads it and asks must not be told otherwise.
             for problem in new {
                 let what = format!("interface {}", problem.input.unwrap_or(0));
                 match problem.kind {
@@ -90,6 +90,7 @@ pub(super) fn analyse(sources: &mut [Box<dyn Source + Send>], wanted: Run<'_>) -
                     _ => pulse.well(&what),
                 }
             }
+            new.iter().for_each(say::warn);
             let mut all = problems.lock().unwrap_or_else(PoisonError::into_inner);
             all.extend(new.iter().map(ToString::to_string));
             told = source.problems().len();
@@ -156,6 +157,21 @@ pub(super) fn analyse(sources: &mut [Box<dyn Source + Send>], wanted: Run<'_>) -
         _ if partial => code::PARTIAL,
         _ => code::CLEAN,
     })
+}
+
+/// Reads what a configuration names: address data, catalogue, weights. Data that has aged is said.
+pub(super) fn in_force(config: &Config) -> Result<InForce, Failure> {
+    let intel = Intel::with_files(&config.intel.files).map_err(Failure::usage)?;
+    let in_force = InForce {
+        intel: Arc::new(intel),
+        catalogue: catalog::of(config)?,
+        weights: config::weights(config)?,
+        home: config.home.home(),
+        timeouts: config.flow.timeouts.timeouts(),
+        flow_interval_ns: config.live.flow_interval_ns(),
+    };
+    in_force.intel.warnings().iter().for_each(say::warn);
+    Ok(in_force)
 }
 
 /// Workers that are asked for.

@@ -1,9 +1,8 @@
 //! `farend demo`: the bundled laptop-farm capture.
 
-use super::analyse::{Run, analyse, open_new_eve};
+use super::analyse::{Run, analyse, in_force, open_new_eve};
 use super::{DemoArgs, Failure};
 use crate::config::{Config, Whole};
-use crate::intel::Intel;
 use crate::source::{Inputs, Options};
 
 /// A company laptop at a facilitator's home, operated over RDP from a rented server; recorded by `pcaps/record`.
@@ -15,6 +14,9 @@ pub(super) fn demo(args: DemoArgs) -> Result<u8, Failure> {
     let mut config = Config { workers: Whole::new(1), ..Config::default() };
     args.output.lay_over(&mut config.output);
     let eve = config.output.eve.as_deref().map(open_new_eve).transpose()?;
-    let (output, intel) = (&args.output, Intel::embedded());
-    analyse(&mut [Box::new(source)], Run { output, config: &config, intel, eve, going: None, switch: None })
+    let (output, in_force) = (&args.output, in_force(&config)?);
+    analyse(
+        &mut [Box::new(source)],
+        Run { output, config: &config, in_force, eve, going: None, switch: None },
+    )
 }

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::analyse::{Run, analyse, open_eve, workers};
+use super::analyse::{Run, analyse, in_force, open_eve, workers};
 use super::reload::{Reload, on_hangup};
 use super::sinks::{Going, Orders};
 use super::{Failure, LiveArgs, config, say};
 use crate::config::{LiveSource, Timestamps};
-use crate::intel::Intel;
 use crate::notify;
 use crate::pipeline::Switch;
 use crate::sink::metrics::{Reach, Server, Snapshot, StartError};
@@ -23,10 +22,8 @@ use crate::source::listen::{ListenError, Options};
 
 pub(super) fn live(args: LiveArgs) -> Result<u8, Failure> {
     let config = args.shared.laid_over(config::load(args.shared.config.as_deref())?);
-    let intel = Intel::with_files(&config.intel.files).map_err(Failure::usage)?;
-    intel.warnings().iter().for_each(say::warn);
-    config::weights(&config)?;
-    super::catalog::of(&config)?;
+    let in_force = in_force(&config)?;
+    processors(&config.live.cpus)?;
     let options = Options {
         ring_bytes: usize::try_from(config.live.ring_mib.get()).unwrap_or(64) << 20,
         filter: config.input.filter.clone(),
@@ -49,7 +46,8 @@ pub(super) fn live(args: LiveArgs) -> Result<u8, Failure> {
     let switch = Arc::new(Switch::default());
     on_hangup(Reload {
         shared: args.shared.clone(),
-        running: config.clone(),
+        started: config.clone(),
+        quiet: args.shared.output.quiet,
         orders: Arc::clone(&orders),
         switch: Arc::clone(&switch),
     })
@@ -57,8 +55,11 @@ pub(super) fn live(args: LiveArgs) -> Result<u8, Failure> {
     let output = &args.shared.output;
     let mut going = Going::new(orders, workers, !output.quiet && io::stderr().is_terminal());
     // It serves until it is dropped, which is after the end.
-    let _server = config.live.metrics.map(|address| serve(address, &mut going)).transpose()?;
+    let server = config.live.metrics.map(|address| serve(address, &mut going)).transpose()?;
     if !output.quiet {
+        if let Some(server) = &server {
+            say::warn(format_args!("metrics at http://{}/metrics", server.address()));
+        }
         let filter = options.filter.as_ref().map(|f| format!(", filter '{f}'")).unwrap_or_default();
         let names = args.interfaces.join(", ");
         let mib = config.live.ring_mib.get();
@@ -73,7 +74,7 @@ pub(super) fn live(args: LiveArgs) -> Result<u8, Failure> {
     let _ = notify::ready(&format!("listening on {}", args.interfaces.join(", ")));
     let done = analyse(
         &mut sources,
-        Run { output, config: &config, intel, eve, going: Some(going), switch: Some(switch) },
+        Run { output, config: &config, in_force, eve, going: Some(going), switch: Some(switch) },
     );
     let _ = notify::stopping("ended");
     done
@@ -123,13 +124,34 @@ fn serve(address: SocketAddr, going: &mut Going) -> Result<Server, Failure> {
     going.snapshot = Some(Arc::clone(&snapshot));
     let latest = move || snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let pulse = Arc::clone(&going.pulse);
-    let server =
-        Server::start(address, Reach::Loopback, latest, move || pulse.health()).map_err(|e| match e {
-            StartError::NotLoopback(_) => Failure::usage(e),
-            other => Failure::runtime(other),
-        })?;
-    say::warn(format_args!("metrics at http://{}/metrics", server.address()));
-    Ok(server)
+    Server::start(address, Reach::Loopback, latest, move || pulse.health()).map_err(|e| match e {
+        StartError::NotLoopback(_) => Failure::usage(format_args!("live.metrics: {e}")),
+        other => Failure::runtime(format_args!("live.metrics: {other}")),
+    })
+}
+
+/// Whether this program may use these processors.
+#[cfg(target_os = "linux")]
+fn processors(wanted: &[u16]) -> Result<(), Failure> {
+    // SAFETY: all zero is an empty set, which the call fills; 0 is this thread. Numbers are looked at only below the set's size.
+    let has = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set);
+        move |cpu: usize| cpu < 8 * size_of::<libc::cpu_set_t>() && libc::CPU_ISSET(cpu, &set)
+    };
+    match wanted.iter().find(|cpu| !has(usize::from(**cpu))) {
+        None => Ok(()),
+        Some(cpu) => {
+            let have: Vec<String> = (0..1_024).filter(|n| has(*n)).map(|n| n.to_string()).collect();
+            let have = have.join(", ");
+            Err(Failure::usage(format!("live.cpus: no processor {cpu} for this program (have: {have})")))
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn processors(_: &[u16]) -> Result<(), Failure> {
+    Ok(())
 }
 
 impl Orders {

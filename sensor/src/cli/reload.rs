@@ -9,19 +9,21 @@ use std::sync::atomic::Ordering;
 use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 
+use super::analyse::in_force;
 use super::sinks::Orders;
-use super::{Failure, Shared, catalog, config, say};
+use super::{Failure, Shared, config, say};
 use crate::config::Config;
-use crate::intel::Intel;
 use crate::notify;
-use crate::pipeline::{InForce, Switch};
+use crate::pipeline::Switch;
 
 /// What is needed to read everything again.
 pub(super) struct Reload {
     /// The flags, which win over the file.
     pub(super) shared: Shared,
-    /// What the program was started with, or has taken over since.
-    pub(super) running: Config,
+    /// What the program was started with.
+    pub(super) started: Config,
+    /// That it went well need not be said.
+    pub(super) quiet: bool,
     /// What the sinks are told.
     pub(super) orders: Arc<Orders>,
     /// Where settings for workers and reducer are put.
@@ -29,7 +31,7 @@ pub(super) struct Reload {
 }
 
 /// Reads again at every SIGHUP from now on.
-pub(super) fn on_hangup(mut reload: Reload) -> io::Result<()> {
+pub(super) fn on_hangup(reload: Reload) -> io::Result<()> {
     let mut signals = Signals::new([SIGHUP])?;
     std::thread::Builder::new().name("reload".into()).spawn(move || {
         for _ in signals.forever() {
@@ -39,6 +41,7 @@ pub(super) fn on_hangup(mut reload: Reload) -> io::Result<()> {
             let done = reload.read();
             let _ = notify::ready(if done.is_ok() { "read again" } else { "not read again: a file is bad" });
             match done {
+                Ok(()) if reload.quiet => {}
                 Ok(()) => say::warn("read again: configuration, catalogue, weights and intel; in force now"),
                 Err(Failure { message, .. }) => {
                     say::warn(format_args!("{message}\nnot read again: everything stays as it was"));
@@ -51,25 +54,15 @@ pub(super) fn on_hangup(mut reload: Reload) -> io::Result<()> {
 
 impl Reload {
     /// Reads everything, and takes it over only if all of it is good.
-    fn read(&mut self) -> Result<(), Failure> {
+    fn read(&self) -> Result<(), Failure> {
         let config = self.shared.laid_over(config::load(self.shared.config.as_deref())?);
-        let intel = Intel::with_files(&config.intel.files).map_err(Failure::usage)?;
-        let settings = InForce {
-            weights: config::weights(&config)?,
-            catalogue: catalog::of(&config)?,
-            home: config.home.home(),
-            timeouts: config.flow.timeouts.timeouts(),
-            flow_interval_ns: config.live.flow_interval_ns(),
-            intel: Arc::new(intel),
-        };
-        settings.intel.warnings().iter().for_each(say::warn);
-        let later = only_at_start(&self.running, &config);
+        let settings = in_force(&config)?;
+        let later = only_at_start(&self.started, &config);
         if !later.is_empty() {
             say::warn(format_args!("takes a new start: {}", later.join(", ")));
         }
         self.switch.put(settings);
         self.orders.take(&config);
-        self.running = config;
         Ok(())
     }
 }

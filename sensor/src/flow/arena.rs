@@ -3,9 +3,12 @@
 //! Flow entries must not move (their index is their name), and growing a `Vec` would hold two copies at once. An anonymous
 //! mapping gives the whole capacity as address space and pages on first touch.
 
-use memmap2::MmapMut;
 use std::io;
 use std::marker::PhantomData;
+
+use memmap2::MmapMut;
+
+use crate::fetch::fetch;
 
 /// Marks types for which all-zero bytes are a valid value and which own nothing.
 ///
@@ -53,16 +56,7 @@ impl<T: Zeroed> Arena<T> {
     /// Asks the processor to fetch the line of value `i`; any `i` is allowed.
     #[inline]
     pub(super) fn prefetch(&self, i: usize) {
-        #[cfg(target_arch = "x86_64")]
-        if i < self.capacity {
-            // SAFETY: prefetching has no effect on memory; the address lies in the mapping.
-            unsafe {
-                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-                _mm_prefetch::<_MM_HINT_T0>(self.map.as_ptr().cast::<T>().add(i).cast());
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = i;
+        fetch(self.map.as_ptr().cast::<T>().wrapping_add(i));
     }
 }
 

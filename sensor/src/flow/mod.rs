@@ -14,4 +14,4 @@ mod table;
 pub use entry::{Birth, End, Hot, OpenerBasis, State, flag, tcp};
 pub use key::{Hasher, Key, Key4, Key6, Orientation, SHARDS, shard_of};
 pub use quota::{Demand, Quotas};
-pub use table::{Entry, Found, Table, Touch};
+pub use table::{Entry, Found, Table};

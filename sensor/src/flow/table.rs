@@ -33,15 +33,6 @@ const _: () =
 /// Number of an entry; stays the same for the flow's life.
 pub type Found = u32;
 
-/// Where a packet's flow is, after a look-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Touch {
-    /// It was there.
-    Known(Found),
-    /// It is new.
-    Opened(Found),
-}
-
 /// The table.
 pub struct Table<K: Key> {
     entries: Arena<Entry<K>>,

@@ -1,6 +1,6 @@
 //! Frames that were never captured, and how many of them over a span of time.
 //!
-//! In: what the source had handed out and what it had lost, at ticks. Out: the share that was lost between two moments. What is
+//! In: what had been captured and what was lost, at ticks. Out: the share that was lost between two moments. What is
 //! claimed of a session of which frames are missing is less sure: the missing ones might have said otherwise.
 
 use std::collections::VecDeque;
@@ -20,7 +20,7 @@ const KINDS: [(u64, &str); 3] =
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sample {
     at_ns: i64,
-    delivered: u64,
+    captured: u64,
     lost: u64,
 }
 
@@ -41,9 +41,9 @@ impl Loss {
         Self { whole: losses.filter(|[_, all]| *all > 0), ..Self::default() }
     }
 
-    /// At `at_ns` so many frames had been handed out and lost since the beginning.
-    pub fn observe(&mut self, at_ns: i64, delivered: u64, lost: u64) {
-        let sample = Sample { at_ns, delivered, lost };
+    /// At `at_ns` so many frames had been captured and lost since the beginning.
+    pub fn observe(&mut self, at_ns: i64, captured: u64, lost: u64) {
+        let sample = Sample { at_ns, captured, lost };
         if self.samples.back().is_none_or(|last| at_ns.saturating_sub(last.at_ns) >= APART_NS) {
             if self.samples.len() >= KEPT {
                 self.samples.pop_front();
@@ -65,7 +65,7 @@ impl Loss {
         let beyond = self.samples.partition_point(|s| s.at_ns < last_ns);
         let to = self.samples.get(beyond).copied().unwrap_or(latest);
         let lost = to.lost.saturating_sub(from.lost);
-        [lost, to.delivered.saturating_sub(from.delivered) + lost]
+        [lost, to.captured.saturating_sub(from.captured) + lost]
     }
 
     /// Lets the loss over the time of a finding count in it.
@@ -84,7 +84,12 @@ impl Loss {
             decibans,
             packet: finding.flow.birth.number,
             input: finding.flow.birth.input,
-            detail: format!("{lost} of {all} frames of that time were lost before they were captured"),
+            detail: match self.whole {
+                None => format!("{lost} of {all} frames of that time were lost before they were captured"),
+                Some(_) => format!(
+                    "{lost} of {all} frames of the whole capture were lost before they were captured; it does not say when"
+                ),
+            },
         };
         if !finding.lines.contains(&line) {
             finding.put(line);

@@ -1,7 +1,8 @@
 //! Several sources, each with a worker of its own: nothing is shared a packet, and results meet at the reducer.
 //!
-//! The threads' clocks go on each by itself. A second of packet time is handed to the reducer when every thread has come past it, so
-//! that what the reducer sees is in the order of time, whoever was late.
+//! A second is handed to the reducer when every thread has come past it, so that what the reducer sees is in the order of time, whoever
+//! was late. It is a second of the machine's own clock, which goes on in every thread whatever its packets claim: packet time may
+//! jump ahead where there is traffic and not where there is none.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,8 +21,8 @@ use super::worker::Config;
 use crate::clock::SECOND_NS;
 use crate::source::{Source, Status};
 
-/// What a thread tells: which one, when, what.
-type Told = (usize, Tick, Report);
+/// What a thread tells: which one, in which second of the machine's clock, what.
+type Told = (usize, i64, Tick, Report);
 
 /// What a thread came to.
 type Came = (Front, Counters);
@@ -38,20 +39,26 @@ pub(super) fn apart<S: Sink + Send>(
     let lost = || io::Error::other("a worker has ended");
     std::thread::scope(|scope| {
         let (tell, told) = bounded::<Told>(QUEUE * count);
-        let mut sources = sources.iter_mut().enumerate();
-        let Some((_, first)) = sources.next() else { return Err(io::Error::other("no source")) };
+        // All of them before any begins: one that cannot would leave the others waiting.
+        let mut solos = sources
+            .iter_mut()
+            .map(|source| Solo::new(&mut **source, config.clone(), settings))
+            .collect::<io::Result<Vec<_>>>()?
+            .into_iter();
+        let Some(first) = solos.next() else { return Err(io::Error::other("no source")) };
         let mut handles = Vec::new();
-        for (n, source) in sources {
-            let (config, tell) = (config.clone(), tell.clone());
+        for (n, solo) in (1..).zip(solos) {
+            let tell = tell.clone();
             let thread = std::thread::Builder::new().name(format!("worker-{n}"));
-            handles.push(thread.spawn_scoped(scope, move || {
-                work(n, &mut **source, config, settings, &tell, failed, &mut |_, _| {})
-            })?);
+            let work = move || work(n, solo, settings, &tell, failed, &mut |_, _| {});
+            // Those that have begun end at once where another one cannot.
+            handles.push(thread.spawn_scoped(scope, work).inspect_err(|_| give_up(failed))?);
         }
-        let reducing = std::thread::Builder::new().name("reducer".into()).spawn_scoped(scope, move || {
+        let reducer_thread = std::thread::Builder::new().name("reducer".into());
+        let reduce = move || {
             let mut merge = Merge::new(count);
-            for (n, tick, report) in told {
-                merge.add(n, tick, report);
+            for (n, second, tick, report) in told {
+                merge.add(n, second, tick, report);
                 while let Some((tick, reports)) = merge.next() {
                     reducer.tick(&tick, reports);
                 }
@@ -60,16 +67,16 @@ pub(super) fn apart<S: Sink + Send>(
                 }
             }
             reducer.ledger().tally()
-        })?;
-        let mut came = vec![work(0, &mut **first, config, settings, &tell, failed, progress)];
+        };
+        let reducing = reducer_thread.spawn_scoped(scope, reduce).inspect_err(|_| give_up(failed))?;
+        let mut came = vec![work(0, first, settings, &tell, failed, progress)];
         drop(tell);
         for handle in handles {
             came.push(handle.join().map_err(|_| lost())?);
         }
         let evidence = reducing.join().map_err(|_| lost())?;
         let (mut front, mut flows) = (Front::default(), Counters::default());
-        for came in came {
-            let (theirs, counters) = came?;
+        for (theirs, counters) in came {
             front.add(&theirs);
             flows.add(&counters);
         }
@@ -77,23 +84,25 @@ pub(super) fn apart<S: Sink + Send>(
     })
 }
 
+fn give_up(failed: &AtomicBool) {
+    failed.store(true, Ordering::Relaxed);
+}
+
 /// One thread.
 fn work(
     n: usize,
-    source: &mut dyn Source,
-    config: Config,
+    mut solo: Solo<'_>,
     settings: &Settings,
     tell: &Sender<Told>,
     failed: &AtomicBool,
     progress: &mut OnProgress<'_>,
-) -> io::Result<Came> {
+) -> Came {
     if let Some(cpu) = settings.cpus.get(n % settings.cpus.len().max(1)) {
         bind_to(*cpu);
     }
-    let mut solo = Solo::new(source, config, settings)?;
-    let mut say = |tick, report| {
+    let mut say = |now_ns: i64, tick, report| {
         // The reducer ends when all threads have.
-        let _ = tell.send((n, tick, report));
+        let _ = tell.send((n, now_ns.div_euclid(SECOND_NS), tick, report));
     };
     while solo.turn(&mut say, progress) == Status::More {
         if failed.load(Ordering::Relaxed) {
@@ -103,8 +112,8 @@ fn work(
     let (tick, report) = solo.end();
     let mut front = tick.front.as_deref().cloned().unwrap_or_default();
     front.latency = Some(solo.meter.latency.clone());
-    say(tick, report);
-    Ok((front, solo.counters().clone()))
+    say(i64::MAX, tick, report);
+    (front, solo.counters().clone())
 }
 
 /// One worker's part of the bounds.
@@ -134,7 +143,7 @@ const fn bind_to(_: usize) {}
 
 /// Reports of all threads in the order of time.
 struct Merge {
-    /// How far each thread has come, in seconds of packet time.
+    /// How far each thread has come, in seconds of the machine's clock.
     come: Vec<i64>,
     /// What each thread had counted when it came there.
     counted: Vec<(Option<Arc<Front>>, Counters)>,
@@ -155,15 +164,14 @@ impl Merge {
         }
     }
 
-    fn add(&mut self, n: usize, tick: Tick, report: Report) {
+    fn add(&mut self, n: usize, second: i64, tick: Tick, report: Report) {
         if tick.last {
             self.come[n] = i64::MAX;
-            self.last.push((n, tick, report));
+            self.last.push((n, second, tick, report));
             return;
         }
-        let second = tick.now_ns.div_euclid(SECOND_NS);
         self.come[n] = self.come[n].max(second);
-        self.held.entry(second).or_default().push((n, tick, report));
+        self.held.entry(second).or_default().push((n, second, tick, report));
     }
 
     /// The next second that every thread has come past, as one tick.
@@ -178,7 +186,7 @@ impl Merge {
         let mut tick =
             Tick { number: self.number, now_ns: i64::MIN, private_seen: false, last: false, front: None };
         let mut reports = Vec::with_capacity(told.len());
-        for (n, theirs, report) in told {
+        for (n, _, theirs, report) in told {
             tick.now_ns = tick.now_ns.max(theirs.now_ns);
             tick.private_seen |= theirs.private_seen;
             tick.last |= theirs.last;
@@ -232,25 +240,34 @@ mod tests {
     #[test]
     fn a_second_is_told_when_every_thread_is_past_it_and_counters_are_those_of_all() {
         let mut merge = Merge::new(2);
-        merge.add(0, tick(10, 5, false), report(5));
-        merge.add(0, tick(10, 6, false), report(6));
-        merge.add(0, tick(11, 9, false), report(9));
+        merge.add(0, 10, tick(10, 5, false), report(5));
+        merge.add(0, 10, tick(10, 6, false), report(6));
+        merge.add(0, 11, tick(11, 9, false), report(9));
         assert!(merge.next().is_none(), "the other has told nothing");
-        merge.add(1, tick(11, 100, false), report(100));
+        merge.add(1, 11, tick(11, 100, false), report(100));
         assert_eq!(merge.next().map(counts), Some((10, 6, 6, false)));
         assert!(merge.next().is_none(), "the second 11 may not be over");
-        merge.add(0, tick(12, 12, false), report(12));
-        merge.add(1, tick(12, 101, false), report(101));
+        merge.add(0, 12, tick(12, 12, false), report(12));
+        merge.add(1, 12, tick(12, 101, false), report(101));
         assert_eq!(merge.next().map(counts), Some((11, 109, 109, false)));
+    }
+
+    #[test]
+    fn packets_that_claim_another_time_hold_nothing_up() {
+        let mut merge = Merge::new(2);
+        merge.add(0, 10, tick(90_000, 5, false), report(5));
+        merge.add(0, 11, tick(90_001, 6, false), report(6));
+        merge.add(1, 11, tick(11, 1, false), report(1));
+        assert_eq!(merge.next().map(counts), Some((90_000, 5, 5, false)));
     }
 
     #[test]
     fn the_last_ticks_are_one_and_come_after_everything_that_is_held() {
         let mut merge = Merge::new(2);
-        merge.add(0, tick(10, 5, false), report(5));
-        merge.add(1, tick(9, 1, true), report(1));
+        merge.add(0, 10, tick(10, 5, false), report(5));
+        merge.add(1, 9, tick(9, 1, true), report(1));
         assert!(merge.next().is_none());
-        merge.add(0, tick(11, 7, true), report(7));
+        merge.add(0, 11, tick(11, 7, true), report(7));
         assert_eq!(merge.next().map(counts), Some((10, 5, 5, false)));
         assert_eq!(merge.next().map(counts), Some((11, 8, 8, true)));
         assert!(merge.next().is_none());

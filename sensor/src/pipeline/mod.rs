@@ -20,6 +20,7 @@ mod worker;
 pub use counters::{Counters, DecodeCounters, Front, Untracked};
 pub use reduce::{Far, Reducer, Sink};
 pub use report::{Ended, FlowId, Learned, Report, Sighting, Volume};
+pub(crate) use run::latency;
 pub use run::{Settings, Summary, own_batch, run, run_each};
 pub use shed::Level;
 pub use split::Splitter;

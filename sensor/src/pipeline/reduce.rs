@@ -151,7 +151,9 @@ impl<S: Sink> Reducer<S> {
             self.ledger.set_weights(newer.weights.clone());
         }
         if let Some(front) = &tick.front {
-            self.loss.observe(tick.now_ns, front.decode.delivered, front.source.kernel_drops);
+            // What a filter left out was captured, too.
+            let captured = front.decode.delivered + front.source.filtered;
+            self.loss.observe(tick.now_ns, captured, front.source.kernel_drops);
         }
         let intel = Arc::clone(&self.intel);
         let home = self.home.clone();

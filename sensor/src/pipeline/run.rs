@@ -10,7 +10,6 @@ use super::apart::apart;
 use super::counters::{Counters, DecodeCounters, Front};
 use super::reduce::{Reducer, Sink};
 use super::solo::alone;
-use super::split::Splitter;
 use super::switch::Switch;
 use super::together::together;
 use super::worker::Config;
@@ -77,7 +76,7 @@ pub(super) type OnProgress<'a> = dyn FnMut(&dyn Source, u64) + 'a;
 
 /// Runs `source` to its end. `progress` is called now and then.
 pub fn run<S: Sink + Send>(
-    source: &mut dyn Source,
+    source: &mut (dyn Source + Send),
     settings: &Settings,
     reducer: &mut Reducer<S>,
     progress: &mut OnProgress<'_>,
@@ -101,24 +100,6 @@ pub fn run_each<S: Sink + Send>(
     match sources {
         [only] => alone(&mut **only, settings, reducer, progress),
         many => apart(many, settings, reducer, progress),
-    }
-}
-
-pub(super) fn summary(
-    splitter: &Splitter,
-    flows: Counters,
-    evidence: Tally,
-    latency: Histogram<u64>,
-) -> Summary {
-    let clock = splitter.clock();
-    Summary {
-        decode: splitter.counters().clone(),
-        flows,
-        evidence,
-        time: [clock.backward, clock.disbelieved, clock.jumps],
-        private_seen: splitter.private_seen(),
-        span: splitter.span(),
-        latency,
     }
 }
 
@@ -155,6 +136,6 @@ impl Meter {
 }
 
 /// 1 ns to 60 s at two significant digits: 30 KB.
-pub(super) fn latency() -> Histogram<u64> {
+pub(crate) fn latency() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000_000, 2).unwrap_or_else(|_| unreachable!("valid bounds"))
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::counters::Counters;
 use super::reduce::{Reducer, Sink};
 use super::report::Report;
-use super::run::{Meter, OnProgress, Settings, Summary, own_batch, summary};
+use super::run::{Meter, OnProgress, Settings, Summary, own_batch};
 use super::shed::Shedder;
 use super::split::Splitter;
 use super::switch::Switch;
@@ -19,25 +19,26 @@ use crate::source::{Batch, Source, Status};
 
 /// Everything in this thread.
 pub(super) fn alone<S: Sink>(
-    source: &mut dyn Source,
+    source: &mut (dyn Source + Send),
     settings: &Settings,
     reducer: &mut Reducer<S>,
     progress: &mut OnProgress<'_>,
 ) -> io::Result<Summary> {
     let mut solo = Solo::new(source, settings.worker.clone(), settings)?;
-    while solo.turn(&mut |tick, report| reducer.tick(&tick, vec![report]), progress) == Status::More {
+    while solo.turn(&mut |_, tick, report| reducer.tick(&tick, vec![report]), progress) == Status::More {
         if reducer.failed() {
             break;
         }
     }
     let (tick, report) = solo.end();
     reducer.tick(&tick, vec![report]);
-    Ok(summary(&solo.splitter, solo.counters().clone(), reducer.ledger().tally(), solo.meter.latency))
+    let (front, flows) = (solo.splitter.front(), solo.counters().clone());
+    Ok(Summary { latency: solo.meter.latency, ..Summary::of(front, flows, reducer.ledger().tally()) })
 }
 
 /// A source, its splitter and its worker.
 pub(super) struct Solo<'a> {
-    source: &'a mut dyn Source,
+    source: &'a mut (dyn Source + Send),
     worker: Worker,
     quotas: Quotas,
     pub(super) splitter: Splitter,
@@ -54,7 +55,11 @@ pub(super) struct Solo<'a> {
 
 impl<'a> Solo<'a> {
     /// Nothing has been read; `config` is the worker's.
-    pub(super) fn new(source: &'a mut dyn Source, config: Config, settings: &Settings) -> io::Result<Self> {
+    pub(super) fn new(
+        source: &'a mut (dyn Source + Send),
+        config: Config,
+        settings: &Settings,
+    ) -> io::Result<Self> {
         let size = settings.batch.unwrap_or(own_batch(1)).max(1);
         Ok(Self {
             source,
@@ -72,10 +77,11 @@ impl<'a> Solo<'a> {
         })
     }
 
-    /// Takes a batch. What a tick brings goes to `tell`.
+    /// Takes a batch. What a tick brings goes to `tell`, with the time by the machine's clock where the source has one, else the
+    /// packets'.
     pub(super) fn turn(
         &mut self,
-        tell: &mut dyn FnMut(Tick, Report),
+        tell: &mut dyn FnMut(i64, Tick, Report),
         progress: &mut OnProgress<'_>,
     ) -> Status {
         let Self { source, worker, quotas, splitter, lanes, batch, .. } = self;
@@ -115,7 +121,7 @@ impl<'a> Solo<'a> {
                 quotas.share(&worker.demand());
                 worker.set_quotas(quotas);
             }
-            tell(tick, report);
+            tell(now_ns.unwrap_or(tick.now_ns), tick, report);
         };
         for frame in &batch.frames {
             splitter.frame(frame, frame.of(bytes), lanes, &mut due);

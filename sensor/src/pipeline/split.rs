@@ -233,19 +233,19 @@ impl Splitter {
 
     fn next_tick(&mut self, now_ns: i64, last: bool) -> Tick {
         self.tick += 1;
-        let front = self.source.map(|source| Arc::new(self.front(source)));
+        let front = self.source.is_some().then(|| Arc::new(self.front()));
         Tick { number: self.tick, now_ns, private_seen: self.private_seen, last, front }
     }
 
-    /// What has been counted so far, with the source's own.
+    /// What has been counted so far, with the source's own as far as [`Splitter::source_counted`] told.
     #[must_use]
-    pub fn front(&self, source: source::Counters) -> Front {
+    pub fn front(&self) -> Front {
         Front {
             decode: self.counters.clone(),
             time: [self.clock.backward, self.clock.disbelieved, self.clock.jumps],
             span: self.span,
             private_seen: self.private_seen,
-            source,
+            source: self.source.unwrap_or_default(),
             ..Front::default()
         }
     }

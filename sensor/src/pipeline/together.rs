@@ -9,7 +9,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use super::counters::Counters;
 use super::reduce::{Reducer, Sink};
 use super::report::Report;
-use super::run::{Meter, OnProgress, QUEUE, Settings, Summary, own_batch, summary};
+use super::run::{Meter, OnProgress, QUEUE, Settings, Summary, own_batch};
 use super::split::Splitter;
 use super::unit::{Tick, Units};
 use super::worker::Worker;
@@ -25,7 +25,7 @@ enum Message {
 
 /// Splitter in this thread, workers and reducer in theirs.
 pub(super) fn together<S: Sink + Send>(
-    source: &mut dyn Source,
+    source: &mut (dyn Source + Send),
     settings: &Settings,
     reducer: &mut Reducer<S>,
     progress: &mut OnProgress<'_>,
@@ -137,7 +137,7 @@ pub(super) fn together<S: Sink + Send>(
             counters.add(&handle.join().map_err(|_| lost())?);
         }
         let evidence = reducing.join().map_err(|_| lost())?;
-        Ok(summary(&splitter, counters, evidence, meter.latency))
+        Ok(Summary { latency: meter.latency, ..Summary::of(splitter.front(), counters, evidence) })
     })
 }
 

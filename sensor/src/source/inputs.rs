@@ -89,7 +89,7 @@ impl Inputs {
     }
 
     fn add_losses(&mut self, found: &Found, sniffed: &Sniffed) {
-        let plain = sniffed.format.compression == Compression::None;
+        let plain = sniffed.format.compression == Compression::None && matches!(found.kind, Kind::Regular);
         if plain && sniffed.format.container == Container::PcapNg {
             let [lost, all] = self.losses.get_or_insert([0; 2]);
             let [theirs, of] = end_of(&found.path).ok().and_then(|end| losses(&end)).unwrap_or_default();

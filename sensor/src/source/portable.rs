@@ -5,13 +5,13 @@
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use pcap::{Active, Capture, Device, Precision};
 
 use super::classic::linktype;
-use super::listen::{ListenError, Options};
+use super::listen::{Course, ListenError, Options, inputs};
 use super::{
     Batch, Counters, FileInfo, Frame, OpenError, Problem, ProblemKind, Progress, Region, Source, Status,
 };
@@ -23,10 +23,6 @@ const SNAPLEN: i32 = 262_144;
 const HAND_OVER_MS: i32 = 20;
 /// Waiting for frames ends after this, so that time goes on without them.
 const WAIT_MS: i32 = 100;
-/// Counters are asked for this often.
-const LOOK: Duration = Duration::from_secs(1);
-/// After the order to stop, what has been received is read for so long at most.
-const DRAIN: Duration = Duration::from_millis(200);
 
 struct Port {
     name: String,
@@ -43,11 +39,7 @@ pub struct Portable {
     files: Vec<FileInfo>,
     problems: Vec<Problem>,
     failure: Option<String>,
-    stop: Arc<AtomicBool>,
-    until: Option<Instant>,
-    stopping: Option<Instant>,
-    looked: Instant,
-    started: (Instant, i64),
+    course: Course,
     frames: u64,
     drops: u64,
 }
@@ -59,35 +51,18 @@ impl Portable {
     /// See [`ListenError`].
     pub fn open(names: &[String], options: &Options, stop: &Arc<AtomicBool>) -> Result<Self, ListenError> {
         let ports = names.iter().map(|name| Port::open(name, options)).collect::<Result<Vec<_>, _>>()?;
-        let now = Instant::now();
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
-            files: names.iter().map(|name| FileInfo { path: name.clone(), ..FileInfo::default() }).collect(),
+            files: inputs(names),
             ports,
             problems: Vec::new(),
             failure: None,
-            stop: Arc::clone(stop),
-            until: options.duration.map(|d| now + d),
-            stopping: None,
-            looked: now,
-            started: (now, i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX)),
+            course: Course::new(options, stop),
             frames: 0,
             drops: 0,
         })
     }
 
-    /// Whether the end has come: ordered, or by duration; then what was received is still read for a while.
-    fn over(&mut self) -> bool {
-        let now = Instant::now();
-        let ordered = self.stop.load(Ordering::Relaxed) || self.until.is_some_and(|until| now >= until);
-        if ordered {
-            self.stopping.get_or_insert(now);
-        }
-        self.stopping.is_some_and(|since| now - since > DRAIN)
-    }
-
     fn look(&mut self) {
-        self.looked = Instant::now();
         for (port, file) in self.ports.iter_mut().zip(&mut self.files) {
             if let Ok(stat) = port.capture.stats() {
                 let now = stat.dropped.wrapping_add(stat.if_dropped);
@@ -190,10 +165,15 @@ impl Source for Portable {
     fn next_batch(&mut self, batch: &mut Batch, limit: usize) -> Status {
         batch.frames.clear();
         batch.region = Region::default();
-        if self.looked.elapsed() >= LOOK {
+        if self.course.look_is_due() {
             self.look();
         }
-        let over = self.over();
+        // Frames go on coming in after the order: what had come before it is read within the last moment, the others are nobody's.
+        self.course.stops_now();
+        if self.course.is_over() || self.failure.is_some() {
+            self.look();
+            return Status::End;
+        }
         let mut bytes = Vec::new();
         let each = limit.div_ceil(self.ports.len().max(1)).max(1);
         for (input, port) in (0u16..).zip(&mut self.ports) {
@@ -211,10 +191,6 @@ impl Source for Portable {
             }
         }
         if batch.frames.is_empty() {
-            if over || self.failure.is_some() {
-                self.look();
-                return Status::End;
-            }
             self.wait();
             return Status::More;
         }
@@ -246,8 +222,7 @@ impl Source for Portable {
     }
 
     fn now_ns(&self) -> Option<i64> {
-        let (then, wall) = self.started;
-        Some(wall.saturating_add(i64::try_from(then.elapsed().as_nanos()).unwrap_or(i64::MAX)))
+        Some(self.course.now_ns())
     }
 
     fn failure(&self) -> Option<&str> {

@@ -47,11 +47,11 @@ impl Core {
         let hot = *table.hot_mut(at);
         let first_ns = table.birth(at).first_ns;
         let judged = self.verdict_of(&hot).is_some_and(shape_is_told);
-        if self.shed >= Level::Shape {
-            self.counters.shed[0] += 1;
+        if judged || !watch::worth(hot.packets(0) + hot.packets(1), first_ns, unit.ts_ns) {
             return;
         }
-        if judged || !watch::worth(hot.packets(0) + hot.packets(1), first_ns, unit.ts_ns) {
+        if self.shed >= Level::Shape {
+            self.counters.shed[0] += 1;
             return;
         }
         match self.watch.makes_way(unit.shard, unit.ts_ns) {

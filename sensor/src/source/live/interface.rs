@@ -3,6 +3,7 @@
 //! In: a name. Out: what the kernel says of it (netdevice(7)). Asked by ioctl and not in `/sys`, which may show another network namespace.
 
 use std::ffi::{CStr, CString};
+use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// ARPHRD_ numbers (`linux/if_arp.h`) of interfaces whose frames are Ethernet: those themselves and the loopback interface.
@@ -61,23 +62,38 @@ pub(super) fn look_up(name: &str) -> Option<Interface> {
 
 /// Asks the kernel about an interface; `None` if it is gone.
 fn ask(name: &CStr, question: libc::Ioctl) -> Option<libc::ifreq> {
+    // SAFETY: the questions asked here fill the request itself.
+    unsafe { request(name, question, |_| {}) }.ok()
+}
+
+/// Makes a request of an interface (netdevice(7)), whose arguments `fill` puts in; the request as the kernel leaves it.
+///
+/// # Safety
+/// What `fill` puts in must be what `question` takes.
+unsafe fn request(
+    name: &CStr,
+    question: libc::Ioctl,
+    fill: impl FnOnce(&mut libc::ifreq),
+) -> io::Result<libc::ifreq> {
     // SAFETY: plain system call; the result is checked.
     let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
     if socket < 0 {
-        return None;
+        return Err(io::Error::last_os_error());
     }
     // SAFETY: a descriptor that is open and nobody else's.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     // SAFETY: all zero is a value of this plain structure.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     if name.to_bytes().len() >= request.ifr_name.len() {
-        return None;
+        return Err(io::ErrorKind::InvalidInput.into());
     }
     for (to, from) in request.ifr_name.iter_mut().zip(name.to_bytes()) {
         *to = *from as libc::c_char;
     }
-    // SAFETY: a request of the kind that these questions take and fill.
-    (unsafe { libc::ioctl(socket.as_raw_fd(), question, &raw mut request) } == 0).then_some(request)
+    fill(&mut request);
+    // SAFETY: a whole request, with the arguments that the caller answers for.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), question, &raw mut request) };
+    if done == 0 { Ok(request) } else { Err(io::Error::last_os_error()) }
 }
 
 /// `struct hwtstamp_config` of `linux/net_tstamp.h`.
@@ -91,25 +107,15 @@ struct HardwareTime {
 const EVERY_FRAME: libc::c_int = 1;
 
 /// Tells the card to stamp every frame that comes in with its time. Takes CAP_NET_ADMIN.
-pub(super) fn stamp_frames(name: &str) -> std::io::Result<()> {
-    // SAFETY: plain system call; the result is checked.
-    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if socket < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    // SAFETY: a descriptor that is open and nobody else's.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+pub(super) fn stamp_frames(name: &str) -> io::Result<()> {
+    let name = CString::new(name)?;
     let mut wanted = HardwareTime { flags: 0, transmit: 0, receive: EVERY_FRAME };
-    // SAFETY: all zero is a value of this plain structure.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().take(libc::IF_NAMESIZE - 1).zip(name.bytes()) {
-        *to = from as libc::c_char;
+    let wanted = (&raw mut wanted).cast();
+    // SAFETY: this question takes a pointer to that structure, which lives on until it is answered.
+    unsafe {
+        request(&name, libc::SIOCSHWTSTAMP as libc::Ioctl, |request| request.ifr_ifru.ifru_data = wanted)?;
     }
-    request.ifr_ifru.ifru_data = (&raw mut wanted).cast();
-    // SAFETY: a request with the structure that this question takes and fills.
-    let done =
-        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSHWTSTAMP as libc::Ioctl, &raw mut request) };
-    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    Ok(())
 }
 
 /// The name of the interface with this index, if there still is one.

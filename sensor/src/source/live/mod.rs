@@ -10,12 +10,12 @@ mod ring;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 pub(super) use ring::Block;
 
-use super::listen::{ListenError, Options};
+use super::listen::{Course, ListenError, Options, inputs, realtime_ns};
 use super::{Batch, Counters, FileInfo, Frame, Problem, ProblemKind, Progress, Region, Source, Status};
 use fanout::Group;
 use interface::{Interface, look_up, name_of};
@@ -25,14 +25,10 @@ use ring::{Count, Reading, Received, Ring};
 const WAIT: Duration = Duration::from_millis(100);
 /// How long a frame waits for earlier ones of other interfaces: two hand-over times of a ring.
 const HOLD: Duration = Duration::from_millis(40);
-/// State of the interfaces is looked at this often.
-const LOOK: Duration = Duration::from_secs(1);
 /// Messages that are told and kept for the end; an interface that flaps on is not told any further.
 const MESSAGES_KEPT: usize = 1_000;
 /// Ethernet's header with two tags, which the MTU does not count.
 const LINK_HEADER: u32 = 14 + 2 * 4;
-/// After the order to stop, what has been received is read for so long at most.
-const DRAIN: Duration = Duration::from_millis(200);
 
 /// One interface.
 struct Port {
@@ -90,11 +86,7 @@ pub struct Live {
     ports: Vec<Port>,
     files: Vec<FileInfo>,
     problems: Vec<Problem>,
-    stop: Arc<AtomicBool>,
-    until: Option<Instant>,
-    stopping: Option<Instant>,
-    looked: Instant,
-    started: (Instant, i64),
+    course: Course,
     frames: u64,
     /// See [`nap`].
     nap: Duration,
@@ -129,40 +121,27 @@ impl Live {
                 port.let_in().map_err(|e| system(name, "cannot part the traffic", e))?;
             }
         }
-        let part = |(n, ports)| Self::of(ports, names, n == 0, options, Arc::clone(stop));
+        let part = |(n, ports)| Self::of(ports, names, n == 0, options, stop);
         Ok(parts.into_iter().enumerate().map(part).collect())
     }
 
-    fn of(ports: Vec<Port>, names: &[String], leads: bool, options: &Options, stop: Arc<AtomicBool>) -> Self {
-        let files = names.iter().map(|name| FileInfo { path: name.clone(), ..FileInfo::default() }).collect();
-        let now = Instant::now();
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    fn of(
+        ports: Vec<Port>,
+        names: &[String],
+        leads: bool,
+        options: &Options,
+        stop: &Arc<AtomicBool>,
+    ) -> Self {
         Self {
             leads,
             broken: None,
             ports,
-            files,
+            files: inputs(names),
             problems: Vec::new(),
-            stop,
-            until: options.duration.map(|d| now + d),
-            stopping: None,
-            looked: now,
-            started: (now, i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX)),
+            course: Course::new(options, stop),
             frames: 0,
             nap: nap(options.ring_bytes),
         }
-    }
-
-    /// Frames that reached the interfaces' rings and those that found no room there.
-    #[must_use]
-    pub fn kernel(&self) -> [u64; 2] {
-        self.ports.iter().fold([0; 2], |[f, d], p| [f + p.received.frames, d + p.received.drops])
-    }
-
-    /// Time by this machine's clock, going on evenly whatever is done to that clock.
-    fn wall_ns(&self) -> i64 {
-        let (then, wall) = self.started;
-        wall.saturating_add(i64::try_from(then.elapsed().as_nanos()).unwrap_or(i64::MAX))
     }
 
     /// Waits until some ring has a block, at most [`WAIT`]; while frames are held back, only for those that hold them back.
@@ -196,7 +175,6 @@ impl Live {
 
     /// Says what has become of the interfaces, and listens again to those that came back.
     fn look(&mut self) {
-        self.looked = Instant::now();
         for (input, port) in self.ports.iter_mut().enumerate() {
             port.received = port.before;
             port.received.add(port.ring.received());
@@ -226,43 +204,31 @@ impl Live {
 
     /// Whether the end has come: ordered, or by duration, and what was received has been read.
     fn over(&mut self) -> bool {
-        let now = Instant::now();
-        if self.stopping.is_none()
-            && (self.stop.load(Ordering::Relaxed)
-                || self.broken.is_some()
-                || self.until.is_some_and(|until| now >= until))
-        {
-            self.stopping = Some(now);
-            if self.broken.is_some() {
-                // The others cannot go on without this part.
-                self.stop.store(true, Ordering::Relaxed);
-            }
+        if self.broken.is_some() {
+            // The others cannot go on without this part.
+            self.course.stop_all();
+        }
+        if self.course.stops_now() {
             // Nothing more comes in, so what is to be read has an end, whatever the load.
             for port in &self.ports {
                 // If it fails there is only more to read.
                 let _ = port.ring.shut();
             }
         }
-        self.stopping.is_some_and(|since| now - since > DRAIN)
+        self.course.is_over()
     }
 
     /// Fills the batch from the port whose next frame is the earliest, as far as no other port may have an earlier one.
     fn hand_out(&mut self, batch: &mut Batch, limit: usize, over: bool) {
-        let safe = if over { i64::MAX } else { self.wall_ns().saturating_sub(HOLD.as_nanos() as i64) };
-        let heads: Vec<Option<i64>> = self.ports.iter().map(Port::head).collect();
-        let Some((first, _)) =
-            heads.iter().enumerate().filter_map(|(i, head)| Some((i, (*head)?))).min_by_key(|(_, ts)| *ts)
-        else {
+        let Some((first, bound)) = (match &self.ports[..] {
+            [only] => only.head().map(|_| (0, i64::MAX)),
+            several => {
+                let heads: Vec<Option<i64>> = several.iter().map(Port::head).collect();
+                next(&heads, if over { i64::MAX } else { realtime_ns() })
+            }
+        }) else {
             return;
         };
-        // Frames up to the head of every other port; a silent port bounds by how late it may hand over.
-        let bound = heads
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| *i != first)
-            .map(|(_, head)| head.unwrap_or(safe))
-            .min()
-            .unwrap_or(i64::MAX);
         let held = &mut self.ports[first].held;
         batch.region = held.region.clone();
         let rest = held.rest();
@@ -368,12 +334,18 @@ impl Port {
                         self.open = false;
                     }),
                 };
-                let said = match done {
-                    Ok(()) => "is there again; listening".into(),
+                match done {
+                    Ok(()) => {
+                        (self.known, self.gone) = (now, false);
+                        Some("is there again; listening".into())
+                    }
+                    // Gone again since it was looked up.
+                    Err(e) if e.raw_os_error() == Some(libc::ENODEV) => {
+                        self.gone = true;
+                        None
+                    }
                     Err(e) => return Err(format!("is there again and cannot be listened to: {e}")),
-                };
-                (self.known, self.gone) = (now, false);
-                Some(said)
+                }
             }
             None if self.gone => None,
             None => match name_of(was.index) {
@@ -395,7 +367,7 @@ impl Source for Live {
     fn next_batch(&mut self, batch: &mut Batch, limit: usize) -> Status {
         batch.frames.clear();
         batch.region = Region::default();
-        if self.looked.elapsed() >= LOOK {
+        if self.course.look_is_due() {
             self.look();
         }
         let over = self.over();
@@ -436,7 +408,7 @@ impl Source for Live {
     }
 
     fn counters(&self) -> Counters {
-        let [_, drops] = self.kernel();
+        let drops = self.ports.iter().map(|p| p.received.drops).sum();
         let freezes = self.ports.iter().map(|p| p.received.freezes).sum();
         let stamped = self.ports.iter().map(|p| p.count.stamped).sum();
         Counters {
@@ -461,8 +433,19 @@ impl Source for Live {
     }
 
     fn now_ns(&self) -> Option<i64> {
-        Some(self.wall_ns())
+        Some(self.course.now_ns())
     }
+}
+
+/// Which port's frames come next, and up to which time: to the head of every other port. A silent port may hand over earlier ones for
+/// a while yet, so frames wait for it that are younger than that; those that seem to come from the future do not, since then the
+/// clock was put back, or the card's differs. `now_ns` is what that clock shows.
+fn next(heads: &[Option<i64>], now_ns: i64) -> Option<(usize, i64)> {
+    let (first, ts_ns) =
+        heads.iter().enumerate().filter_map(|(i, head)| Some((i, (*head)?))).min_by_key(|(_, ts)| *ts)?;
+    let waited = if ts_ns > now_ns { i64::MAX } else { now_ns.saturating_sub(HOLD.as_nanos() as i64) };
+    let others = heads.iter().enumerate().filter(|(i, _)| *i != first);
+    Some((first, others.map(|(_, head)| head.unwrap_or(waited)).min().unwrap_or(i64::MAX)))
 }
 
 /// After waking up for one block, others are let come for so long, since waking up costs more than a block's work: a twelfth of what
@@ -477,4 +460,28 @@ fn system(name: &str, what: &'static str, error: io::Error) -> ListenError {
         return ListenError::not_permitted(name);
     }
     ListenError::System { name: name.into(), what, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: i64 = 1_000_000;
+
+    #[test]
+    fn frames_wait_for_a_silent_port_no_longer_than_it_may_take_to_hand_over() {
+        let now = 1_000 * MS;
+        assert_eq!(next(&[None, None], now), None);
+        assert_eq!(next(&[Some(990 * MS), Some(985 * MS)], now), Some((1, 990 * MS)), "both are heard of");
+        assert_eq!(next(&[Some(990 * MS), None], now), Some((0, 960 * MS)), "it waits");
+        assert_eq!(next(&[Some(950 * MS), None], now), Some((0, 960 * MS)));
+        assert_eq!(next(&[Some(950 * MS), None, Some(955 * MS)], now), Some((0, 955 * MS)));
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_or_differs_holds_nothing_up() {
+        let now = 1_000 * MS;
+        assert_eq!(next(&[Some(38_000 * MS), None], now), Some((0, i64::MAX)), "TAI is 37 s ahead");
+        assert_eq!(next(&[None, Some(1)], now), Some((1, 960 * MS)), "or behind");
+    }
 }

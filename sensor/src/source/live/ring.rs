@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::interface::DLT_ETHERNET;
+use crate::fetch::fetch;
 use crate::source::Frame;
 
 /// Bytes of a block: what a core's second-level cache holds.
@@ -110,8 +111,6 @@ impl Drop for Block {
 /// What the kernel says of a ring since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::source) struct Received {
-    /// Frames that reached the socket, dropped ones included.
-    pub(in crate::source) frames: u64,
     /// Frames dropped since no block was free.
     pub(in crate::source) drops: u64,
     /// Times that the ring was full.
@@ -121,7 +120,6 @@ pub(in crate::source) struct Received {
 impl Received {
     /// Adds what another ring received.
     pub(super) const fn add(&mut self, other: Self) {
-        self.frames += other.frames;
         self.drops += other.drops;
         self.freezes += other.freezes;
     }
@@ -288,7 +286,6 @@ impl Ring {
         let mut since = libc::tpacket_stats_v3 { tp_packets: 0, tp_drops: 0, tp_freeze_q_cnt: 0 };
         // Reading sets it back to zero.
         if get(&self.memory.fd, libc::SOL_PACKET, libc::PACKET_STATISTICS, &mut since).is_ok() {
-            self.received.frames += u64::from(since.tp_packets);
             self.received.drops += u64::from(since.tp_drops);
             self.received.freezes += u64::from(since.tp_freeze_q_cnt);
         }
@@ -301,7 +298,7 @@ fn read(block: &mut [u8], reading: Reading, count: &mut Count, frames: &mut Vec<
     let packets = word(block, at::PACKETS);
     let mut header = word(block, at::FIRST) as usize;
     for _ in 0..packets {
-        fetch(block, header + AHEAD);
+        fetch_small(block, header + AHEAD);
         let Some(next) = frame(block, header, reading, count, frames) else { return };
         header += next;
     }
@@ -312,15 +309,10 @@ const AHEAD: usize = 1 << 10;
 
 /// Asks the processor for what a small frame and its header take.
 #[inline]
-fn fetch(block: &[u8], at: usize) {
-    #[cfg(target_arch = "x86_64")]
+fn fetch_small(block: &[u8], at: usize) {
     for line in [0, 64, 128] {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: fetching ahead has no effect on memory, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(block.as_ptr().wrapping_add(at + line).cast()) };
+        fetch(block.as_ptr().wrapping_add(at + line));
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (block, at);
 }
 
 /// Reads the frame whose header is at `header`; returns how far the next one is.
@@ -350,7 +342,7 @@ fn frame(
         (caplen, wirelen) = (caplen + VLAN_HEADER as u32, wirelen + VLAN_HEADER as u32);
     }
     // Decoding begins there a little later.
-    fetch(block, at);
+    fetch_small(block, at);
     block.get(at..at + caplen as usize)?;
     count.frames += 1;
     count.stamped += u64::from(status & libc::TP_STATUS_TS_RAW_HARDWARE != 0);
