@@ -233,8 +233,12 @@ fn an_interface_that_goes_down_is_renamed_and_made_anew_is_said_and_listened_to_
     inside("an_interface_that_goes_down_is_renamed_and_made_anew_is_said_and_listened_to_again", || {
         for workers in ["1", "2"] {
             wire("va", "vb");
+            ip("link set vb down");
             let folder = folder();
             let live = Live::on("vb", folder.path(), &["--workers", workers]);
+            live.wait_for("vb: is down; waiting for it");
+            ip("link set vb up");
+            live.wait_for("vb: is up again");
             ip("link set vb down");
             live.wait_for("vb: is down");
             ip("link set vb up");

@@ -27,6 +27,8 @@ const WAIT: Duration = Duration::from_millis(100);
 const HOLD: Duration = Duration::from_millis(40);
 /// Messages that are told and kept for the end; an interface that flaps on is not told any further.
 const MESSAGES_KEPT: usize = 1_000;
+/// What is said of an interface that is down.
+const IS_DOWN: &str = "is down; waiting for it";
 /// Ethernet's header with two tags, which the MTU does not count.
 const LINK_HEADER: u32 = 14 + 2 * 4;
 
@@ -132,12 +134,13 @@ impl Live {
         options: &Options,
         stop: &Arc<AtomicBool>,
     ) -> Self {
+        let down = ports.iter().filter(|port| leads && !port.known.up);
         Self {
             leads,
             broken: None,
-            ports,
             files: inputs(names),
-            problems: Vec::new(),
+            problems: down.map(|port| port.problem(IS_DOWN.into())).collect(),
+            ports,
             course: Course::new(options, stop),
             frames: 0,
             nap: nap(options.ring_bytes),
@@ -187,17 +190,7 @@ impl Live {
                 }
             };
             if let Some(said) = said.filter(|_| self.leads && self.problems.len() < MESSAGES_KEPT) {
-                self.problems.push(Problem {
-                    input: Some(input as u16),
-                    path: port.name.clone(),
-                    at: None,
-                    kind: if port.known.up && !port.gone {
-                        ProblemKind::Interface
-                    } else {
-                        ProblemKind::InterfaceLost
-                    },
-                    detail: said,
-                });
+                self.problems.push(port.problem(said));
             }
         }
     }
@@ -280,6 +273,18 @@ impl Port {
         })
     }
 
+    /// What has become of the interface.
+    fn problem(&self, said: String) -> Problem {
+        let there = self.known.up && !self.gone;
+        Problem {
+            input: Some(self.reading.input),
+            path: self.name.clone(),
+            at: None,
+            kind: if there { ProblemKind::Interface } else { ProblemKind::InterfaceLost },
+            detail: said,
+        }
+    }
+
     /// Lets frames in, once the ring has only its part of them.
     fn let_in(&mut self) -> io::Result<()> {
         // The kernel joins rings only of an interface that is up.
@@ -315,7 +320,7 @@ impl Port {
             Some(now) if now == was && !self.gone => None,
             Some(now) if now.index == was.index && !self.gone => {
                 let said = match (was.up, now.up) {
-                    (true, false) => "is down; waiting for it".into(),
+                    (true, false) => IS_DOWN.into(),
                     (false, true) => "is up again".into(),
                     _ if now.mtu != was.mtu => format!("MTU is {} now, was {}", now.mtu, was.mtu),
                     _ => "has changed".into(),
