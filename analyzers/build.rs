@@ -25,7 +25,7 @@ fn registry(proto: &Path) -> String {
         .map(|path| path.file_stem().expect("a file name").to_string_lossy().into_owned())
         .collect();
     names.sort();
-    assert!(names.len() <= 64, "the candidate set of a flow is a 64-bit mask");
+    assert!(names.len() <= 128, "the candidate set of a flow is a 128-bit mask");
     let mut s = String::new();
     let camel = |name: &str| -> String {
         name.split('_').map(|p| p[..1].to_uppercase() + &p[1..]).collect::<Vec<_>>().concat()

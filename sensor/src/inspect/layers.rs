@@ -20,12 +20,15 @@ const PROBE_PACKETS: u8 = 4;
 /// Payload packets of both directions after which a flow that nobody took is let go.
 const GIVE_UP_PACKETS: u8 = 12;
 
+/// A bit for each analyzer.
+type Set = u128;
+
 /// Which analyzers to ask, by transport and first payload byte or port.
 #[derive(Debug)]
 pub struct ProbeTable {
-    by_byte: Box<[[u64; 256]; KINDS]>,
-    by_port: std::collections::HashMap<u16, u64>,
-    all: [u64; KINDS],
+    by_byte: Box<[[Set; 256]; KINDS]>,
+    by_port: std::collections::HashMap<u16, Set>,
+    all: [Set; KINDS],
     /// Whose names are whose.
     catalogue: &'static Catalogue,
 }
@@ -45,7 +48,7 @@ impl ProbeTable {
             catalogue,
         };
         for (i, meta) in METAS.iter().enumerate() {
-            let bit = 1 << i;
+            let bit: Set = 1 << i;
             for transport in meta.transports {
                 let t = transport_index(*transport);
                 table.all[t] |= bit;
@@ -64,7 +67,7 @@ impl ProbeTable {
 }
 
 /// Transports that analyzers are told apart by.
-const KINDS: usize = 6;
+const KINDS: usize = 7;
 
 const fn transport_index(transport: Transport) -> usize {
     match transport {
@@ -73,13 +76,14 @@ const fn transport_index(transport: Transport) -> usize {
         Transport::Ip(proto::GRE) => 2,
         Transport::Ip(proto::ESP) => 3,
         Transport::Ip(proto::AH) => 4,
-        Transport::Ip(_) => 5,
+        Transport::Ip(proto::ICMP | proto::ICMPV6) => 5,
+        Transport::Ip(_) => 6,
     }
 }
 
 impl ProbeTable {
     /// Analyzers that name one of these ports.
-    pub fn hinted(&self, a: u16, b: u16) -> u64 {
+    pub fn hinted(&self, a: u16, b: u16) -> Set {
         let of = |port| self.by_port.get(&port).copied().unwrap_or(0);
         of(a) | of(b)
     }
@@ -110,7 +114,7 @@ struct Layer {
     /// Stream bytes not consumed yet; for datagrams the first one of each direction while nobody has been chosen.
     pending: [Vec<u8>; 2],
     fed: [u32; 2],
-    candidates: u64,
+    candidates: Set,
     packets: [u8; 2],
     total: u8,
     /// Number and time of the last packet in `pending`.
@@ -123,7 +127,7 @@ struct Layer {
 }
 
 impl Layer {
-    fn reset(&mut self, transport: Transport, candidates: u64) {
+    fn reset(&mut self, transport: Transport, candidates: Set) {
         let (mut pending, mut inner) =
             (std::mem::take(&mut self.pending), std::mem::take(&mut self.out.inner));
         pending.iter_mut().for_each(Vec::clear);
@@ -210,7 +214,7 @@ impl Verdict {
 pub(super) struct Layers {
     layers: Vec<Layer>,
     used: usize,
-    hinted: u64,
+    hinted: Set,
     from_start: bool,
     /// The label that was reported last.
     reported: Option<&'static str>,
@@ -218,7 +222,7 @@ pub(super) struct Layers {
 
 impl Layers {
     /// Begins anew with an unknown flow.
-    pub(super) fn reset(&mut self, table: &ProbeTable, transport: Transport, hinted: u64, from_start: bool) {
+    pub(super) fn reset(&mut self, table: &ProbeTable, transport: Transport, hinted: Set, from_start: bool) {
         (self.used, self.hinted, self.from_start, self.reported) = (0, hinted, from_start, None);
         self.open_layer(table, transport);
     }

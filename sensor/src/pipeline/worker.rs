@@ -377,7 +377,7 @@ impl Core {
         if p.proto != proto::TCP || basis == OpenerBasis::Syn {
             hot.flags |= flag::FROM_START;
         }
-        if !self.inspector.reads(transport_of(p.proto)) {
+        if !self.inspector.reads(transport_of(p.proto)) || is_notice(p) {
             hot.flags |= flag::DECIDED;
         } else if self.shed >= Level::NewFlows {
             hot.flags |= flag::DECIDED;
@@ -600,6 +600,15 @@ fn called_seq(hot: &Hot, side: usize, p: &Packet) -> Option<u32> {
         return Some(if beyond <= u32::from(u16::MAX) { hot.cold } else { p.ack });
     }
     Some(hot.cold)
+}
+
+/// An ICMP message that is neither question nor answer: what it carries is the beginning of the packet that it is about.
+const fn is_notice(p: &Packet) -> bool {
+    match p.proto {
+        proto::ICMP => !matches!(p.icmp_type, 0 | 8),
+        proto::ICMPV6 => !matches!(p.icmp_type, 128 | 129),
+        _ => false,
+    }
 }
 
 const fn transport_of(number: u8) -> Transport {
