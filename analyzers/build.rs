@@ -13,23 +13,71 @@ fn main() {
     println!("cargo::rerun-if-changed={}", proto.display());
     println!("cargo::rerun-if-changed={}", labels.display());
     fs::write(Path::new(&out).join("registry.rs"), registry(&proto)).expect("OUT_DIR is writable");
+    let inside = Path::new(&root).join("src/inside_tls");
+    println!("cargo::rerun-if-changed={}", inside.display());
+    fs::write(Path::new(&out).join("inside_tls.rs"), rules(&inside)).expect("OUT_DIR is writable");
     fs::write(Path::new(&out).join("labels.rs"), label_table(&labels)).expect("OUT_DIR is writable");
 }
 
-/// Modules, metadata, the `Running` enum and its static dispatch; names sorted so that the order is stable.
-fn registry(proto: &Path) -> String {
-    let mut names: Vec<String> = fs::read_dir(proto)
-        .expect("src/proto exists")
-        .map(|entry| entry.expect("src/proto is readable").path())
+/// Names of the modules in a folder, sorted so that the order is stable.
+fn names_in(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .expect("the folder exists")
+        .map(|entry| entry.expect("the folder is readable").path())
         .filter(|path| path.extension().is_some_and(|e| e == "rs"))
         .map(|path| path.file_stem().expect("a file name").to_string_lossy().into_owned())
         .collect();
     names.sort();
+    names
+}
+
+fn camel(name: &str) -> String {
+    name.split('_').map(|p| p[..1].to_uppercase() + &p[1..]).collect::<Vec<_>>().concat()
+}
+
+/// Modules, metadata and dispatch of the rules for what is inside TLS.
+fn rules(folder: &Path) -> String {
+    let names = names_in(folder);
+    let mut s = String::new();
+    for name in &names {
+        let file = folder.join(format!("{name}.rs"));
+        writeln!(s, "#[path = {:?}]\npub mod {name};", file.display().to_string()).unwrap();
+    }
+    let each = |f: &dyn Fn(usize, &str) -> String| {
+        names.iter().enumerate().map(|(i, n)| f(i, n)).collect::<Vec<_>>().concat()
+    };
+    writeln!(
+        s,
+        "/// Metadata of every rule, sorted by name.
+pub static METAS: [&Meta; {}] = [{}];
+/// A rule at work on one session.
+#[derive(Debug)]
+pub(crate) enum Running {{ {} }}
+impl Running {{
+    fn start(id: usize) -> Option<Self> {{ match id {{ {} _ => None }} }}
+    fn on_hellos(&mut self, tls: &Tls, out: &mut Out) -> Answer {{ match self {{ {} }} }}
+    fn on_record(&mut self, tls: &Tls, record: &Record, out: &mut Out) -> Answer {{ match self {{ {} }} }}
+}}
+/// Sessions that rules ship for the tests: (rule, its fixtures).
+#[cfg(test)]
+fn all_fixtures() -> Vec<(&'static str, Vec<Fixture>)> {{ vec![{}] }}",
+        names.len(),
+        each(&|_, n| format!("&<{n}::State as Rule>::META, ")),
+        each(&|_, n| format!("{}({n}::State), ", camel(n))),
+        each(&|i, n| format!("{i} => Some(Self::{}(Default::default())), ", camel(n))),
+        each(&|_, n| format!("Self::{}(rule) => rule.on_hellos(tls, out), ", camel(n))),
+        each(&|_, n| format!("Self::{}(rule) => rule.on_record(tls, record, out), ", camel(n))),
+        each(&|_, n| format!("({n:?}, {n}::fixtures()), ")),
+    )
+    .unwrap();
+    s
+}
+
+/// Modules, metadata, the `Running` enum and its static dispatch; names sorted so that the order is stable.
+fn registry(proto: &Path) -> String {
+    let names = names_in(proto);
     assert!(names.len() <= 128, "the candidate set of a flow is a 128-bit mask");
     let mut s = String::new();
-    let camel = |name: &str| -> String {
-        name.split('_').map(|p| p[..1].to_uppercase() + &p[1..]).collect::<Vec<_>>().concat()
-    };
     for name in &names {
         let file = proto.join(format!("{name}.rs"));
         writeln!(s, "#[path = {:?}]\npub mod {name};", file.display().to_string()).unwrap();

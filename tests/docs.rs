@@ -12,7 +12,7 @@ use farend::catalog::shared::SITE_LABELS;
 use farend::catalog::{Catalogue, EMBEDDED, Tool};
 use farend::host::FindingKind;
 use farend::inspect::CATALOGUE_KINDS;
-use farend_analyzers::METAS;
+use farend_analyzers::metas;
 use serde_json::Value;
 
 fn path(name: &str) -> PathBuf {
@@ -58,7 +58,7 @@ fn the_readme_shows_what_the_demo_prints_and_promises_no_label_that_is_not_there
         demo,
         "README.md is {WAY_OUT}"
     );
-    let labels: BTreeSet<&str> = METAS.iter().filter_map(|m| m.label).collect();
+    let labels: BTreeSet<&str> = metas().iter().filter_map(|m| m.label).collect();
     let all: Vec<&str> = labels.iter().copied().collect();
     // A new analyzer touches no other file: the README may name fewer labels than there are.
     for named in

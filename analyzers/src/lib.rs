@@ -26,6 +26,7 @@ pub mod dns_message;
 mod facts;
 pub mod fingerprint;
 pub mod http_head;
+pub mod inside_tls;
 mod label;
 mod novnc;
 mod out;
@@ -49,6 +50,14 @@ pub use out::{Basis, Evidence, MAX_EVIDENCE, Name, Out};
 pub use reader::{Reader, Short};
 
 include!(concat!(env!("OUT_DIR"), "/registry.rs"));
+
+/// What all analyzers and all rules for what is inside TLS say of themselves, sorted by name.
+#[must_use]
+pub fn metas() -> Vec<&'static Meta> {
+    let mut all: Vec<_> = METAS.iter().chain(&inside_tls::METAS).copied().collect();
+    all.sort_unstable_by_key(|meta| meta.name);
+    all
+}
 
 /// Position of an analyzer in [`METAS`]. Internal to one build: outputs use [`Meta::name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use std::fs;
 
 use farend::intel::{Class, Intel};
-use farend_analyzers::{Category, Kind, LABELS, LabelInfo, Layer, METAS, Meta, Transport, label_info};
+use farend_analyzers::{
+    Category, Kind, LABELS, LabelInfo, Layer, Meta, Transport, inside_tls, label_info, metas,
+};
 use serde_json::Value;
 
 use super::{WAY_OUT, block, document, farend, path};
@@ -56,22 +58,24 @@ fn shown() -> BTreeMap<String, Shown> {
 
 /// Analyzers that give a label: by their metadata, by the protocols they carry, or by what the recordings show.
 fn analyzers(label: &str, shown: &Shown) -> Vec<&'static Meta> {
-    let stated: Vec<_> = METAS.iter().copied().filter(|m| m.label == Some(label)).collect();
+    let stated: Vec<_> = metas().iter().copied().filter(|m| m.label == Some(label)).collect();
     if !stated.is_empty() {
         return stated;
     }
     let carrier = |m: &&Meta| m.carrier && Layer::of(m.name, None, true).hiding == Some(label);
-    let carriers: Vec<_> = METAS.iter().copied().filter(carrier).collect();
+    let carriers: Vec<_> = metas().iter().copied().filter(carrier).collect();
     if !carriers.is_empty() {
         return carriers;
     }
     let has = |m: &&Meta| m.evidence.iter().any(|k| shown.kinds.contains(k.name));
-    METAS.iter().copied().filter(|m| m.label.is_none() && has(m)).collect()
+    metas().iter().copied().filter(|m| m.label.is_none() && has(m)).collect()
 }
 
 /// What an analyzer's file says at its head: what it takes, and what it does not.
 fn head(name: &str) -> String {
-    let text = document(&format!("analyzers/src/proto/{name}.rs"));
+    let inside = inside_tls::METAS.iter().any(|m| m.name == name);
+    let folder = if inside { "inside_tls" } else { "proto" };
+    let text = document(&format!("analyzers/src/{folder}/{name}.rs"));
     let lines: Vec<&str> = text.lines().map_while(|l| l.strip_prefix("//!")).map(str::trim).collect();
     let about = lines.split(|l| l.is_empty()).skip(1).map(|paragraph| paragraph.join(" "));
     // Links of the source's documentation lead nowhere here, and what it reads is told by its transports.
@@ -92,6 +96,9 @@ fn transports(meta: &Meta) -> String {
         Transport::Udp => "UDP".to_owned(),
         Transport::Ip(n) => format!("IP protocol {n}"),
     };
+    if meta.transports.is_empty() {
+        return "TLS".to_owned();
+    }
     meta.transports.iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
@@ -260,7 +267,7 @@ fn the_page_of_labels_and_classes_is_what_the_metadata_say() {
 
 #[test]
 fn every_label_of_an_analyzer_is_one_of_the_table() {
-    for meta in METAS {
+    for meta in metas() {
         if let Some(label) = meta.label {
             assert!(label_info(label).is_some(), "{}: {label}", meta.name);
         }

@@ -266,5 +266,5 @@ impl Dice {
 
 /// Whether this build has an analyzer that gives `label`.
 pub fn recognised(label: &str) -> bool {
-    farend_analyzers::METAS.iter().any(|m| m.label == Some(label))
+    farend_analyzers::metas().iter().any(|m| m.label == Some(label))
 }

@@ -5,6 +5,7 @@
 //! spread over any number of records and segments, and a cut capture still gives what came before the cut.
 
 use crate::fingerprint::ja4::Over;
+use crate::inside_tls::{Record, Watch};
 use crate::tls_handshake::{ClientHello, Messages, ServerHello, leaf, message, version};
 use crate::tls_record::{Header, SSL2_LENGTH_FLAG, Ssl2Hello, content, is_hello, is_midstream};
 use crate::{
@@ -20,6 +21,7 @@ const FATAL: u8 = 2;
 pub struct State {
     streams: [Stream; 2],
     learnt: Learnt,
+    watch: Watch,
 }
 
 /// Records of one direction.
@@ -61,7 +63,8 @@ impl Analyzer for State {
         transports: &[Transport::Tcp],
         ports: &[443, 465, 563, 636, 853, 989, 990, 992, 993, 995, 5061, 8443],
         first: FirstBytes::of(&[content::HANDSHAKE, content::APPLICATION_DATA, SSL2_LENGTH_FLAG]),
-        budget: 16_384,
+        // Enough for the records that tools inside are known by; without such a suspicion it is done after the hellos.
+        budget: 65_536,
         carrier: false,
         reference: "RFC 8446, RFC 5246, RFC 6101",
         evidence: &[],
@@ -86,7 +89,7 @@ impl Analyzer for State {
         if seg.gap && stream.started {
             *stream = Stream { started: true, ..Stream::default() };
         }
-        let consumed = match stream.take(seg, &mut self.learnt, out) {
+        let consumed = match stream.take(seg, &mut self.learnt, &mut self.watch, out) {
             Ok(consumed) => consumed,
             Err(Foreign) if seg.gap => {
                 // The bytes after a gap rarely start at a record; the other direction may still be whole.
@@ -99,8 +102,16 @@ impl Analyzer for State {
             return self.learnt.stop();
         }
         let [a, b] = &self.streams;
-        let complete = self.learnt.server_done && self.learnt.client_hello;
-        if complete || self.learnt.over || (a.lost && b.lost) {
+        if a.lost || b.lost {
+            self.watch = Watch::Over;
+        }
+        if self.learnt.is_over() {
+            self.watch.begin(out);
+            if !self.watch.reads() {
+                return Next::Done;
+            }
+        }
+        if a.lost && b.lost {
             return Next::Done;
         }
         Next::Continue { consumed }
@@ -112,7 +123,13 @@ struct Foreign;
 
 impl Stream {
     /// Takes all records and parts of records in `seg`; answers how many bytes that was.
-    fn take(&mut self, seg: &Segment<'_>, learnt: &mut Learnt, out: &mut Out) -> Result<usize, Foreign> {
+    fn take(
+        &mut self,
+        seg: &Segment<'_>,
+        learnt: &mut Learnt,
+        watch: &mut Watch,
+        out: &mut Out,
+    ) -> Result<usize, Foreign> {
         if self.lost {
             return Ok(seg.data.len());
         }
@@ -137,6 +154,18 @@ impl Stream {
                     Ok(Some(header)) => {
                         (self.kind, self.left) = (header.kind, usize::from(header.length));
                         self.started = true;
+                        if learnt.is_over() {
+                            watch.begin(out);
+                        }
+                        watch.record(
+                            &Record {
+                                from_client: learnt.client == Some(seg.dir),
+                                kind: header.kind,
+                                len: header.length,
+                                ts_ns: seg.ts_ns,
+                            },
+                            out,
+                        );
                         if header.kind == content::APPLICATION_DATA {
                             learnt.application_data(seg.dir, header.version, out);
                         }
@@ -148,7 +177,7 @@ impl Stream {
             let piece = r.take(self.left.min(r.rest().len())).unwrap_or_default();
             self.left = self.left.saturating_sub(piece.len());
             self.content(piece, seg.dir, learnt, out);
-            if self.left > 0 || learnt.malformed || learnt.over {
+            if self.left > 0 || learnt.malformed || learnt.over && !watch.reads() {
                 return Ok(r.taken());
             }
         }
@@ -235,6 +264,11 @@ impl Learnt {
             // From the client it may be early data, before any answer (RFC 8446 section 2.3).
             Some(client) => self.over |= dir != client || self.server_done,
         }
+    }
+
+    /// All that is in clear of the handshake has been seen.
+    const fn is_over(&self) -> bool {
+        self.over || self.server_done && self.client_hello
     }
 
     /// How to end when something else than TLS comes.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Subcommand;
-use farend_analyzers::{METAS, Meta, Transport, label_info};
+use farend_analyzers::{Meta, Transport, label_info, metas};
 use serde_json::{Value, json};
 
 use super::{Failure, columns, say};
@@ -32,12 +32,12 @@ pub(super) fn analyzers(command: &AnalyzersCommand) -> Result<u8, Failure> {
     match command {
         AnalyzersCommand::List { format: Format::Table } => say::text(&list()),
         AnalyzersCommand::List { format: Format::Json } => {
-            let all: Vec<Value> = METAS.iter().map(|m| object(m)).collect();
+            let all: Vec<Value> = metas().into_iter().map(object).collect();
             say::out(&format!("{:#}\n", Value::Array(all)))
         }
         AnalyzersCommand::Show { name, format } => {
-            let meta = METAS.iter().find(|m| m.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
-                let have: Vec<&str> = METAS.iter().map(|m| m.name).collect();
+            let meta = metas().into_iter().find(|m| m.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
+                let have: Vec<&str> = metas().iter().map(|m| m.name).collect();
                 Failure::usage(format!("{name}: no such analyzer (have: {})", have.join(", ")))
             })?;
             match format {
@@ -49,7 +49,7 @@ pub(super) fn analyzers(command: &AnalyzersCommand) -> Result<u8, Failure> {
 }
 
 fn list() -> String {
-    let rows = METAS.iter().map(|m| {
+    let rows = metas().into_iter().map(|m| {
         let category = m.label.and_then(label_info).map_or("-", |l| l.category.as_str());
         [
             m.name.to_owned(),
@@ -116,6 +116,9 @@ fn technique(m: &Meta) -> Option<&'static str> {
 }
 
 fn transports(m: &Meta) -> Vec<&'static str> {
+    if m.transports.is_empty() {
+        return vec!["TLS"]; // a rule for what is inside
+    }
     m.transports
         .iter()
         .map(|t| match t {
@@ -140,7 +143,7 @@ mod tests {
     #[test]
     fn every_analyzer_is_listed_and_shown_with_all_its_evidence() {
         let list = list();
-        for meta in METAS {
+        for meta in metas() {
             assert!(
                 list.lines().any(|l| l.starts_with(meta.name) && l.ends_with(meta.title)),
                 "{}",
