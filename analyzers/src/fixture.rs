@@ -105,3 +105,36 @@ pub(crate) fn drive<A: Analyzer>(fixture: &Fixture<'_>, piece: usize) -> Outcome
     }
     Outcome { mine: chosen && !refused, out, inner }
 }
+
+impl Fixture<'_> {
+    /// The conversation as the fuzzers take it (`fuzz/drive.rs`).
+    fn as_fuzz_input(&self, transports: &[Transport]) -> Vec<u8> {
+        /// 2^14 µs between payloads.
+        const STEP: u8 = 14;
+        let choice = transports.iter().position(|t| *t == self.transport).unwrap_or_default();
+        let mut bytes = vec![choice as u8];
+        for (dir, payload) in self.payloads {
+            bytes.push(STEP | if *dir == Dir::ToClient { 0x80 } else { 0 });
+            bytes.extend_from_slice(&(payload.len() as u16).to_be_bytes());
+            bytes.extend_from_slice(payload);
+        }
+        bytes
+    }
+}
+
+/// `FAREND_SEEDS=DIR` writes every fixture to `DIR/<analyzer>/`, for the fuzzers to begin with.
+#[test]
+fn fixtures_can_be_handed_to_fuzzers() {
+    let folder = std::env::var_os("FAREND_SEEDS").map(std::path::PathBuf::from);
+    for (name, fixtures) in crate::FIXTURES {
+        let meta = crate::METAS.iter().find(|m| m.name == name).unwrap();
+        for (n, fixture) in fixtures.iter().enumerate() {
+            let bytes = fixture.as_fuzz_input(meta.transports);
+            assert!(bytes.len() > fixture.payloads.len() * 3);
+            if let Some(folder) = &folder {
+                std::fs::create_dir_all(folder.join(name)).unwrap();
+                std::fs::write(folder.join(name).join(format!("fixture-{n}")), bytes).unwrap();
+            }
+        }
+    }
+}
