@@ -56,6 +56,7 @@ pub(crate) enum Running {{ {} }}
 impl Running {{
     fn start(id: usize) -> Option<Self> {{ match id {{ {} _ => None }} }}
     fn on_hellos(&mut self, tls: &Tls, out: &mut Out) -> Answer {{ match self {{ {} }} }}
+    fn on_midstream(&mut self) -> Answer {{ match self {{ {} }} }}
     fn on_record(&mut self, tls: &Tls, record: &Record, out: &mut Out) -> Answer {{ match self {{ {} }} }}
 }}
 /// Sessions that rules ship for the tests: (rule, its fixtures).
@@ -66,6 +67,7 @@ fn all_fixtures() -> Vec<(&'static str, Vec<Fixture>)> {{ vec![{}] }}",
         each(&|_, n| format!("{}({n}::State), ", camel(n))),
         each(&|i, n| format!("{i} => Some(Self::{}(Default::default())), ", camel(n))),
         each(&|_, n| format!("Self::{}(rule) => rule.on_hellos(tls, out), ", camel(n))),
+        each(&|_, n| format!("Self::{}(rule) => rule.on_midstream(), ", camel(n))),
         each(&|_, n| format!("Self::{}(rule) => rule.on_record(tls, record, out), ", camel(n))),
         each(&|_, n| format!("({n:?}, {n}::fixtures()), ")),
     )

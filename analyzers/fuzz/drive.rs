@@ -17,7 +17,7 @@ const CUT: u8 = 0x20;
 const PAYLOADS: usize = 256;
 
 /// Feeds the conversation in `input` to analyzer `id`.
-pub fn drive(id: Id, input: &[u8]) {
+pub(crate) fn drive(id: Id, input: &[u8]) {
     let meta = METAS[id.0];
     let Some((&choice, mut rest)) = input.split_first() else { return };
     let transport = meta.transports[usize::from(choice) % meta.transports.len()];

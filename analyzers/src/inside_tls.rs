@@ -12,10 +12,13 @@ include!(concat!(env!("OUT_DIR"), "/inside_tls.rs"));
 /// Records after the hellos that rules may look at: handshakes are over by then.
 pub const RECORDS: u16 = 64;
 
+/// … of a session that was under way when the capture began: what shows then is habits, not a handshake.
+pub const RECORDS_MIDSTREAM: u16 = 512;
+
 /// A record after the hellos (RFC 8446 section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The client sent it.
+    /// The client sent it; of a session under way: the side that is taken for the opener did.
     pub from_client: bool,
     /// One of [`crate::tls_record::content`]. From TLS 1.3 on all encrypted records are application data, those of the handshake too.
     pub kind: u8,
@@ -42,7 +45,11 @@ pub trait Rule: Default {
     const META: Meta;
     /// Both hellos are known, and the certificate where it is in clear. Must turn away ordinary sessions: those it waits for are read on.
     fn on_hellos(&mut self, tls: &Tls, out: &mut Out) -> Answer;
-    /// The next record of either side; at most [`RECORDS`].
+    /// The hellos were not captured; nothing is known but what records will show.
+    fn on_midstream(&mut self) -> Answer {
+        Answer::No
+    }
+    /// The next record of either side; at most [`RECORDS`] or [`RECORDS_MIDSTREAM`].
     fn on_record(&mut self, tls: &Tls, record: &Record, out: &mut Out) -> Answer;
 }
 
@@ -62,6 +69,43 @@ pub fn overhead(tls: &Tls) -> Option<u16> {
     }
 }
 
+/// How many records of each small length one side has sent.
+#[derive(Debug)]
+pub(crate) struct Lengths {
+    counts: [u8; Self::BINS],
+    total: u16,
+}
+
+impl Default for Lengths {
+    fn default() -> Self {
+        Self { counts: [0; Self::BINS], total: 0 }
+    }
+}
+
+impl Lengths {
+    /// Longer ones are only in the total: what hands do is short.
+    const BINS: usize = 48;
+
+    pub(crate) fn add(&mut self, len: u16) {
+        self.total = self.total.saturating_add(1);
+        if let Some(count) = self.counts.get_mut(usize::from(len)) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Records of this length, at most 255.
+    pub(crate) fn of(&self, len: u16) -> u16 {
+        self.counts.get(usize::from(len)).copied().unwrap_or_default().into()
+    }
+
+    pub(crate) const fn total(&self) -> u16 {
+        self.total
+    }
+}
+
+/// What encryption adds to a record in the suites of today: TLS 1.3, AES-GCM and ChaCha20-Poly1305 of TLS 1.2.
+pub(crate) const OVERHEADS: [u16; 3] = [17, 24, 16];
+
 /// Rules at work on one session.
 #[derive(Debug, Default)]
 pub(crate) enum Watch {
@@ -69,7 +113,7 @@ pub(crate) enum Watch {
     #[default]
     NotYet,
     /// These wait for records.
-    Reading { rules: Vec<Running>, seen: u16 },
+    Reading { rules: Vec<Running>, left: u16 },
     /// None waits.
     Over,
 }
@@ -95,14 +139,27 @@ impl Watch {
             }
         }
         out.facts.tls = Some(tls);
-        *self = if sure || rules.is_empty() { Self::Over } else { Self::Reading { rules, seen: 0 } };
+        *self = if sure || rules.is_empty() { Self::Over } else { Self::Reading { rules, left: RECORDS } };
+    }
+
+    /// The session was under way when the capture began: asks every rule, once.
+    pub(crate) fn begin_midstream(&mut self) {
+        if !matches!(self, Self::NotYet) {
+            return;
+        }
+        let waits = |rule: &mut Running| rule.on_midstream() == Answer::Wait;
+        let rules: Vec<_> = (0..METAS.len())
+            .filter_map(Running::start)
+            .filter_map(|mut r| waits(&mut r).then_some(r))
+            .collect();
+        *self = if rules.is_empty() { Self::Over } else { Self::Reading { rules, left: RECORDS_MIDSTREAM } };
     }
 
     /// The header of a record after the hellos.
     pub(crate) fn record(&mut self, record: &Record, out: &mut Out) {
-        let Self::Reading { rules, seen } = self else { return };
+        let Self::Reading { rules, left } = self else { return };
         let Some(tls) = out.facts.tls.take() else { return };
-        *seen = seen.saturating_add(1);
+        *left = left.saturating_sub(1);
         let mut sure = false;
         rules.retain_mut(|rule| {
             let answer = if sure { Answer::No } else { rule.on_record(&tls, record, out) };
@@ -110,7 +167,7 @@ impl Watch {
             answer == Answer::Wait
         });
         out.facts.tls = Some(tls);
-        if sure || rules.is_empty() || *seen >= RECORDS {
+        if sure || rules.is_empty() || *left == 0 {
             *self = Self::Over;
         }
     }
@@ -125,7 +182,8 @@ impl Watch {
 #[cfg(test)]
 pub(crate) struct Fixture {
     pub(crate) name: &'static str,
-    pub(crate) tls: Tls,
+    /// `None`: under way when the capture began.
+    pub(crate) tls: Option<Tls>,
     pub(crate) lengths: &'static [i32],
 }
 
@@ -133,9 +191,13 @@ pub(crate) struct Fixture {
 #[cfg(test)]
 pub(crate) fn drive(fixture: &Fixture) -> Out {
     let mut out = Out::default();
-    out.facts.tls = Some(Box::new(fixture.tls.clone()));
+    out.facts.tls = Some(Box::new(fixture.tls.clone().unwrap_or_default()));
     let mut watch = Watch::default();
-    watch.begin(&mut out);
+    if fixture.tls.is_some() {
+        watch.begin(&mut out)
+    } else {
+        watch.begin_midstream()
+    }
     for (n, length) in fixture.lengths.iter().enumerate() {
         out.packet = n as u64 + 1;
         let record = Record {
@@ -183,7 +245,7 @@ mod tests {
             ..Tls::default()
         };
         let lengths = &[-27, -2800, -281, -69, 69, 400, -74, -74, -1200, -1400, 39, -900, 120, -2000];
-        let got = drive(&Fixture { name: "browser", tls, lengths });
+        let got = drive(&Fixture { name: "browser", tls: Some(tls), lengths });
         assert_eq!((got.label, got.evidence.len()), (None, 0));
     }
 

@@ -156,10 +156,12 @@ impl Stream {
                         self.started = true;
                         if learnt.is_over() {
                             watch.begin(out);
+                        } else if learnt.client.is_none() && header.kind == content::APPLICATION_DATA {
+                            watch.begin_midstream();
                         }
                         watch.record(
                             &Record {
-                                from_client: learnt.client == Some(seg.dir),
+                                from_client: learnt.client.unwrap_or(Dir::ToServer) == seg.dir,
                                 kind: header.kind,
                                 len: header.length,
                                 ts_ns: seg.ts_ns,

@@ -1,0 +1,172 @@
+//! RDP inside TLS whose opening was not captured, by the hand that operates it.
+//!
+//! In: sizes of records. Out: the label `rdp` and who is operated, once one side's records are nearly all as long as a key or a move
+//! of the mouse in a fast-path input PDU, and both occur. Every stroke is a PDU and a record of its own.
+
+use super::{Answer, Lengths, OVERHEADS, Record, Rule};
+use crate::tls_record::content;
+use crate::{Basis, FirstBytes, Kind, Meta, Out, Side, Tls};
+
+const INPUT: Kind = Kind {
+    name: "rdp_in_tls.input",
+    decibans: 24,
+    says: "nearly all records of one side are as long as a key or a move of the mouse in RDP's fast path, and the other side answers with many sizes; judgement: no other protocol known to write both",
+};
+
+/// Fast-path input PDU (MS-RDPBCGR 2.2.8.1.2): header and a length of one or two bytes.
+const HEADERS: [u16; 2] = [2, 3];
+/// A key (2.2.8.1.2.2.1) and the mouse (2.2.8.1.2.2.3).
+const KEY: u16 = 2;
+const MOUSE: u16 = 7;
+/// Records of the operator that must have come.
+const RECORDS: u16 = 24;
+/// Of each kind at least.
+const EACH: u16 = 3;
+/// Sizes of the operated side that must differ: a screen's do.
+const SIZES: u16 = 6;
+/// Any answer is longer than an input.
+const ANSWER_LEAST: u16 = 20;
+
+/// Records of either side.
+#[derive(Debug, Default)]
+pub struct State {
+    sides: [Lengths; 2],
+    /// A bit for each of the lengths seen of each side, folded: enough to tell few from many.
+    kinds: [u64; 2],
+}
+
+impl State {
+    /// What encryption and header come to, if this side operates.
+    fn operates(&self, side: usize) -> Option<u16> {
+        let [a, b] = &self.sides;
+        let (lengths, other) = if side == 0 { (a, b) } else { (b, a) };
+        let total = lengths.total();
+        let many = self.kinds.get(1 - side)?.count_ones() >= u32::from(SIZES);
+        if total < RECORDS || other.total() < SIZES || !many {
+            return None;
+        }
+        let bases = OVERHEADS.iter().flat_map(|o| HEADERS.iter().map(|h| o.saturating_add(*h)));
+        bases.into_iter().find(|base| {
+            let (keys, moves) =
+                (lengths.of(base.saturating_add(KEY)), lengths.of(base.saturating_add(MOUSE)));
+            let hand = keys.saturating_add(moves);
+            keys >= EACH && moves >= EACH && hand.saturating_mul(10) >= total.saturating_mul(9)
+        })
+    }
+}
+
+impl Rule for State {
+    const META: Meta = Meta {
+        name: "rdp_in_tls",
+        title: "RDP inside TLS, under way",
+        label: Some("rdp"),
+        app_proto: "tls",
+        transports: &[],
+        ports: &[],
+        first: FirstBytes::ANY,
+        budget: 65_536,
+        carrier: false,
+        reference: "MS-RDPBCGR sections 2.2.8.1.2 and 5.4.5",
+        evidence: &[INPUT],
+    };
+
+    fn on_hellos(&mut self, _: &Tls, _: &mut Out) -> Answer {
+        Answer::No // RDP shows before its TLS
+    }
+
+    fn on_midstream(&mut self) -> Answer {
+        Answer::Wait
+    }
+
+    fn on_record(&mut self, _: &Tls, record: &Record, out: &mut Out) -> Answer {
+        if record.kind != content::APPLICATION_DATA {
+            return Answer::Wait;
+        }
+        let side = usize::from(!record.from_client);
+        let (Some(lengths), Some(kinds)) = (self.sides.get_mut(side), self.kinds.get_mut(side)) else {
+            return Answer::No;
+        };
+        lengths.add(record.len);
+        if record.len > ANSWER_LEAST {
+            *kinds |= 1 << (record.len & 63);
+        }
+        let Some(base) = self.operates(side) else { return Answer::Wait };
+        let operator = if record.from_client { Side::Src } else { Side::Dest };
+        out.client = Some(operator);
+        out.controlled = Some(operator.other());
+        out.basis = Basis::Midstream;
+        out.evidence(
+            &INPUT,
+            format!("records of {} and {} bytes", base.saturating_add(KEY), base.saturating_add(MOUSE)),
+        );
+        out.is("rdp");
+        Answer::Yes
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn fixtures() -> Vec<super::Fixture> {
+    vec![super::Fixture { name: "keys and mouse", tls: None, lengths: &tests::TYPED }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Fixture, drive};
+    use super::*;
+
+    /// Keys of 22 bytes, moves of 27, the screen in between.
+    pub(super) static TYPED: [i32; 72] = typed(22, 27);
+
+    const fn typed(key: i32, mouse: i32) -> [i32; 72] {
+        let mut all = [0; 72];
+        let mut i = 0;
+        while i < 72 {
+            all[i] = match i % 3 {
+                0 => key,
+                1 => -(61 + (i as i32 * 7) % 40),
+                _ if i % 6 == 2 => mouse,
+                _ => key,
+            };
+            i += 1;
+        }
+        all
+    }
+
+    fn label(lengths: &'static [i32]) -> Option<&'static str> {
+        drive(&Fixture { name: "", tls: None, lengths }).label
+    }
+
+    #[test]
+    fn a_hand_in_the_fast_path_is_rdp_and_the_other_side_is_operated() {
+        let got = drive(&fixtures()[0]);
+        assert_eq!((got.label, got.basis), (Some("rdp"), Basis::Midstream));
+        assert_eq!((got.client, got.controlled), (Some(Side::Src), Some(Side::Dest)));
+        static SHORT_HEADER_TLS12: [i32; 72] = typed(28, 33);
+        assert_eq!(label(&SHORT_HEADER_TLS12), Some("rdp"));
+    }
+
+    #[test]
+    fn keys_alone_other_distances_and_few_records_are_nothing() {
+        static KEYS: [i32; 72] = typed(22, 22);
+        static OTHER: [i32; 72] = typed(22, 28);
+        static OFF: [i32; 72] = typed(30, 35);
+        assert_eq!((label(&KEYS), label(&OTHER), label(&OFF)), (None, None, None));
+        assert_eq!(label(&TYPED[..30]), None);
+    }
+
+    #[test]
+    fn an_answer_of_one_size_is_no_screen() {
+        static ECHO: [i32; 72] = {
+            let mut all = typed(22, 27);
+            let mut i = 0;
+            while i < 72 {
+                if all[i] < 0 {
+                    all[i] = -61;
+                }
+                i += 1;
+            }
+            all
+        };
+        assert_eq!(label(&ECHO), None);
+    }
+}

@@ -1,0 +1,132 @@
+//! VNC inside TLS whose opening was not captured, by the hand that operates it.
+//!
+//! In: sizes of records. Out: the label `vnc` and who is operated, once one side's records are nearly all as long as RFB's messages of
+//! pointer, key and update request, and all three occur. Viewers write each message by itself.
+
+use super::{Answer, Lengths, OVERHEADS, Record, Rule};
+use crate::tls_record::content;
+use crate::{Basis, FirstBytes, Kind, Meta, Out, Side, Tls};
+
+const INPUT: Kind = Kind {
+    name: "vnc_in_tls.input",
+    decibans: 24,
+    says: "nearly all records of one side are as long as RFB's pointer, key and update request, and the other side answers with many sizes; judgement: no other protocol known to write all three",
+};
+
+/// PointerEvent, KeyEvent, FramebufferUpdateRequest (RFC 6143 sections 7.5.5, 7.5.4, 7.5.3), in bytes.
+const POINTER: u16 = 6;
+const KEY: u16 = 8;
+const REQUEST: u16 = 10;
+/// Records of the operator that must have come, and of each kind.
+const RECORDS: u16 = 24;
+const EACH: u16 = 3;
+/// Sizes of the operated side that must differ: a screen's do.
+const SIZES: u32 = 6;
+
+/// Records of either side.
+#[derive(Debug, Default)]
+pub struct State {
+    sides: [Lengths; 2],
+    /// A bit for each of the lengths seen of each side, folded: enough to tell few from many.
+    kinds: [u64; 2],
+}
+
+impl State {
+    /// What encryption adds, if this side operates.
+    fn operates(&self, side: usize) -> Option<u16> {
+        let lengths = self.sides.get(side)?;
+        let total = lengths.total();
+        if total < RECORDS || self.kinds.get(1 - side)?.count_ones() < SIZES {
+            return None;
+        }
+        OVERHEADS.into_iter().find(|o| {
+            let counts = [POINTER, KEY, REQUEST].map(|size| lengths.of(o.saturating_add(size)));
+            let sum = counts.iter().fold(0_u16, |sum, n| sum.saturating_add(*n));
+            counts.iter().all(|n| *n >= EACH) && sum.saturating_mul(20) >= total.saturating_mul(19)
+        })
+    }
+}
+
+impl Rule for State {
+    const META: Meta = Meta {
+        name: "vnc_in_tls",
+        title: "VNC inside TLS, under way",
+        label: Some("vnc"),
+        app_proto: "tls",
+        transports: &[],
+        ports: &[],
+        first: FirstBytes::ANY,
+        budget: 65_536,
+        carrier: false,
+        reference: "RFC 6143 section 7.5",
+        evidence: &[INPUT],
+    };
+
+    fn on_hellos(&mut self, _: &Tls, _: &mut Out) -> Answer {
+        Answer::No // RFB shows before its TLS
+    }
+
+    fn on_midstream(&mut self) -> Answer {
+        Answer::Wait
+    }
+
+    fn on_record(&mut self, _: &Tls, record: &Record, out: &mut Out) -> Answer {
+        if record.kind != content::APPLICATION_DATA {
+            return Answer::Wait;
+        }
+        let side = usize::from(!record.from_client);
+        let (Some(lengths), Some(kinds)) = (self.sides.get_mut(side), self.kinds.get_mut(side)) else {
+            return Answer::No;
+        };
+        lengths.add(record.len);
+        *kinds |= 1 << (record.len & 63);
+        let Some(overhead) = self.operates(side) else { return Answer::Wait };
+        let operator = if record.from_client { Side::Src } else { Side::Dest };
+        out.client = Some(operator);
+        out.controlled = Some(operator.other());
+        out.basis = Basis::Midstream;
+        let sizes = [POINTER, KEY, REQUEST].map(|s| s.saturating_add(overhead).to_string());
+        out.evidence(&INPUT, format!("records of {} bytes", sizes.join(", ")));
+        out.is("vnc");
+        Answer::Yes
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn fixtures() -> Vec<super::Fixture> {
+    vec![super::Fixture { name: "pointer, keys and requests", tls: None, lengths: &tests::USED }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Fixture, drive};
+    use super::*;
+
+    pub(super) static USED: [i32; 60] = used([23, 25, 27]);
+
+    const fn used(sizes: [i32; 3]) -> [i32; 60] {
+        let mut all = [0; 60];
+        let mut i = 0;
+        while i < 60 {
+            all[i] = if i % 2 == 1 { -(90 + i as i32 * 5) } else { sizes[(i / 2) % 3] };
+            i += 1;
+        }
+        all
+    }
+
+    #[test]
+    fn pointer_keys_and_requests_are_vnc_and_the_other_side_is_operated() {
+        let got = drive(&fixtures()[0]);
+        assert_eq!((got.label, got.basis), (Some("vnc"), Basis::Midstream));
+        assert_eq!((got.client, got.controlled), (Some(Side::Src), Some(Side::Dest)));
+    }
+
+    #[test]
+    fn two_of_three_sizes_or_other_sizes_are_nothing() {
+        static TWO: [i32; 60] = used([23, 25, 25]);
+        static OTHER: [i32; 60] = used([22, 25, 27]);
+        for lengths in [&TWO, &OTHER] {
+            assert_eq!(drive(&Fixture { name: "", tls: None, lengths }).label, None);
+        }
+    }
+}
