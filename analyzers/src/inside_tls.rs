@@ -84,7 +84,7 @@ impl Default for Lengths {
 
 impl Lengths {
     /// Longer ones are only in the total: what hands do is short.
-    const BINS: usize = 48;
+    const BINS: usize = 64;
 
     pub(crate) fn add(&mut self, len: u16) {
         self.total = self.total.saturating_add(1);

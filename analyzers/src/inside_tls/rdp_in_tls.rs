@@ -18,6 +18,8 @@ const HEADERS: [u16; 2] = [2, 3];
 /// A key (2.2.8.1.2.2.1) and the mouse (2.2.8.1.2.2.3).
 const KEY: u16 = 2;
 const MOUSE: u16 = 7;
+/// Frame acknowledge PDU (MS-RDPRFX 2.2.3.1) behind TPKT, X.224, MCS (7 bytes with a short length, else 8) and share headers.
+const ACKNOWLEDGES: [u16; 2] = [36, 37];
 /// Records of the operator that must have come.
 const RECORDS: u16 = 24;
 /// Of each kind at least.
@@ -45,13 +47,15 @@ impl State {
         if total < RECORDS || other.total() < SIZES || !many {
             return None;
         }
-        let bases = OVERHEADS.iter().flat_map(|o| HEADERS.iter().map(|h| o.saturating_add(*h)));
-        bases.into_iter().find(|base| {
-            let (keys, moves) =
-                (lengths.of(base.saturating_add(KEY)), lengths.of(base.saturating_add(MOUSE)));
-            let hand = keys.saturating_add(moves);
-            keys >= EACH && moves >= EACH && hand.saturating_mul(10) >= total.saturating_mul(9)
-        })
+        let bases = OVERHEADS.iter().flat_map(|o| HEADERS.iter().map(|h| (*o, o.saturating_add(*h))));
+        let hand = |(overhead, base): &(u16, u16)| {
+            let of = |size: u16| lengths.of(size);
+            let (keys, moves) = (of(base.saturating_add(KEY)), of(base.saturating_add(MOUSE)));
+            let acknowledged = ACKNOWLEDGES.map(|size| of(overhead.saturating_add(size)));
+            let known = acknowledged.iter().fold(keys.saturating_add(moves), |sum, n| sum.saturating_add(*n));
+            keys >= EACH && moves >= EACH && known.saturating_mul(10) >= total.saturating_mul(9)
+        };
+        bases.into_iter().find(hand).map(|(_, base)| base)
     }
 }
 
@@ -143,6 +147,22 @@ mod tests {
         assert_eq!((got.client, got.controlled), (Some(Side::Src), Some(Side::Dest)));
         static SHORT_HEADER_TLS12: [i32; 72] = typed(28, 33);
         assert_eq!(label(&SHORT_HEADER_TLS12), Some("rdp"));
+    }
+
+    #[test]
+    fn frames_that_are_acknowledged_belong_to_it() {
+        static WITH_FRAMES: [i32; 72] = {
+            let mut all = typed(22, 27);
+            let mut i = 0;
+            while i < 72 {
+                if i % 4 == 0 {
+                    all[i] = 54;
+                }
+                i += 1;
+            }
+            all
+        };
+        assert_eq!(label(&WITH_FRAMES), Some("rdp"));
     }
 
     #[test]
