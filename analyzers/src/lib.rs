@@ -26,6 +26,7 @@ pub mod dns_message;
 mod facts;
 pub mod fingerprint;
 pub mod http_head;
+pub mod http_tool;
 pub mod inside_tls;
 mod label;
 mod novnc;

@@ -6,6 +6,7 @@
 //! Lines are consumed one by one, so a head of any cut is read and a truncated one gives what it had.
 
 use crate::http_head::{StartLine, absolute_authority, authority, field, number, opens, text};
+use crate::http_tool::HttpTool;
 use crate::{
     Analyzer, Basis, Dir, FirstBytes, Http, Kind, Meta, Next, Out, Probe, Segment, Short, Transport, Verdict,
     novnc,
@@ -46,6 +47,11 @@ const NOVNC: Kind = Kind {
     name: "http.novnc",
     decibans: 8,
     says: "the noVNC client was fetched from websockify: a desktop is offered to browsers here; whether it was opened shows elsewhere",
+};
+const TOOL: Kind = Kind {
+    name: "http.tool",
+    decibans: 30,
+    says: "the request is one that a remote-management tool makes, by its target and the name it goes by, and was answered",
 };
 
 /// What is known of the connection.
@@ -124,7 +130,7 @@ impl Analyzer for State {
         budget: 65_536,
         carrier: true,
         reference: "RFC 9112, RFC 9110, RFC 6455 section 4",
-        evidence: &[CONNECT, CONNECT_GRANTED, ABSOLUTE, ABSOLUTE_SERVED, PROXY_FIELD, NOVNC],
+        evidence: &[CONNECT, CONNECT_GRANTED, ABSOLUTE, ABSOLUTE_SERVED, PROXY_FIELD, NOVNC, TOOL],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
@@ -351,8 +357,12 @@ impl State {
         }
         let status = self.answer.status;
         let request = self.request.take().unwrap_or_default();
+        let tool = is_of_tool(out, status, dir);
         if status == SWITCHING_PROTOCOLS {
             return self.hand_on();
+        }
+        if tool {
+            return Step::Done;
         }
         if (100..200).contains(&status) {
             self.half(dir).phase = Phase::StartLine; // the answer proper is still to come
@@ -406,6 +416,19 @@ impl State {
         }
         Step::On
     }
+}
+
+/// Says so when the answer in direction `dir` is one to a remote-management tool.
+fn is_of_tool(out: &mut Out, status: u16, dir: Dir) -> bool {
+    let Some(tool) = out.facts.http.as_deref().and_then(|http| HttpTool::of(http, status)) else {
+        return false;
+    };
+    out.evidence(&TOOL, tool.detail);
+    out.is(tool.label);
+    if tool.operates_client {
+        out.controlled = Some(dir.receiver());
+    }
+    true
 }
 
 /// Says so when the answer in direction `dir` is the page or a script of a desktop in the browser.
@@ -635,5 +658,28 @@ mod tests {
         let got = answered(GET, b"SSH-2.0-OpenSSH_9.2\r\n");
         assert!(got.mine);
         assert_eq!(got.out.facts.http.unwrap().status, None);
+    }
+
+    #[test]
+    fn a_tool_that_asks_its_gateway_as_a_proxy_is_that_tool() {
+        let request = b"POST http://192.0.2.7/fakeurl.htm HTTP/1.1\r\nUser-Agent: NetSupport Manager/1.3\r\nContent-Length: 22\r\n\
+            Host: 192.0.2.7\r\n\r\nCMD=POLL\nINFO=1\nACK=1\n";
+        let answer =
+            b"HTTP/1.1 200 OK\r\nServer: NetSupport Gateway/1.92 (Windows NT)\r\nContent-Length: 0\r\n\r\n";
+        let payloads: &[(Dir, &[u8])] = &[(Dir::ToServer, request), (Dir::ToClient, answer)];
+        let fixture = Fixture { name: "NetSupport", transport: Transport::Tcp, payloads };
+        let out = drive::<State>(&fixture, usize::MAX).out;
+        assert_eq!((out.label, out.controlled), (Some("netsupport"), None));
+        let alone = Fixture { payloads: &payloads[..1], ..fixture };
+        assert_eq!(drive::<State>(&alone, usize::MAX).out.label, None);
+    }
+
+    #[test]
+    fn an_agent_that_switches_to_websocket_is_operated_by_its_server() {
+        let request = b"GET /agent.ashx HTTP/1.1\r\nHost: mesh.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        let payloads: &[(Dir, &[u8])] = &[(Dir::ToServer, request), (Dir::ToClient, answer)];
+        let out = drive::<State>(&Fixture { name: "", transport: Transport::Tcp, payloads }, 5).out;
+        assert_eq!((out.label, out.controlled), (Some("meshcentral"), Some(Side::Src)));
     }
 }
