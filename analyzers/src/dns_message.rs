@@ -12,9 +12,11 @@ pub mod rrtype {
     pub const A: u16 = 1;
     pub const NS: u16 = 2;
     pub const CNAME: u16 = 5;
+    pub const NULL: u16 = 10;
     pub const PTR: u16 = 12;
     pub const MX: u16 = 15;
     pub const TXT: u16 = 16;
+    pub const KEY: u16 = 25;
     pub const AAAA: u16 = 28;
     pub const NB: u16 = 32;
     pub const SRV: u16 = 33;
@@ -186,8 +188,8 @@ impl<'a> Name<'a> {
         Ok(name)
     }
 
-    /// Its labels; ends where the name does, or where it would have been malformed.
-    fn labels(&self) -> impl Iterator<Item = &'a [u8]> {
+    /// Its labels, the leaf first; ends where the name does, or where it would have been malformed.
+    pub fn labels(&self) -> impl Iterator<Item = &'a [u8]> {
         let message = self.message;
         let mut at = Reader::new(message.get(self.at..).unwrap_or_default());
         std::iter::from_fn(move || {
@@ -262,8 +264,8 @@ pub enum Data<'a> {
     Name(Name<'a>),
     /// TXT: its character strings, each behind its length.
     Text(&'a [u8]),
-    /// Another type, or no data.
-    Other,
+    /// Another type's data as it is, possibly none.
+    Opaque(&'a [u8]),
 }
 
 impl<'a> Data<'a> {
@@ -272,7 +274,7 @@ impl<'a> Data<'a> {
         let start = *r;
         let raw = r.take(usize::from(length))?;
         if raw.is_empty() {
-            return Ok(Self::Other); // deletions of RFC 2136
+            return Ok(Self::Opaque(raw)); // deletions of RFC 2136
         }
         let prefix = match rrtype {
             rrtype::A => return fixed::<4>(raw),
@@ -287,7 +289,7 @@ impl<'a> Data<'a> {
             rrtype::CNAME | rrtype::DNAME | rrtype::NS | rrtype::PTR => 0,
             rrtype::MX | rrtype::SVCB | rrtype::HTTPS => 2,
             rrtype::SRV => 6,
-            _ => return Ok(Self::Other),
+            _ => return Ok(Self::Opaque(raw)),
         };
         let mut at = start;
         at.skip(prefix)?;

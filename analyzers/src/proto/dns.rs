@@ -1,14 +1,20 @@
 //! DNS over UDP and TCP (RFC 1035, RFC 7766), mDNS (RFC 6762) and LLMNR (RFC 4795).
 //!
 //! In: messages of both directions, or one. Out: the first questions and answers of the flow, and, as long as it is fed, the names
-//! that answers give to addresses; no label. A message is taken only if it can be read to its last byte.
+//! that answers give to addresses. A look-up has no label; a flow whose names and answers are a tunnel's is `dns_tunnel`
+//! (`dns/tunnel.rs`). A message is taken only if it can be read to its last byte.
 
 use crate::dns_message::{Data, Fault, HEADER_LEN, Header, Item, Name, Section, read, rrtype, txt};
 use crate::{
-    Analyzer, Dir, DnsAnswer, DnsQuery, FirstBytes, Meta, Next, Out, Probe, Reader, Segment, Transport,
+    Analyzer, Basis, DnsAnswer, DnsQuery, FirstBytes, Meta, Next, Out, Probe, Reader, Segment, Transport,
     Verdict,
 };
 use std::net::IpAddr;
+
+#[path = "dns/tunnel.rs"]
+mod tunnel;
+
+use tunnel::{Found, Question, Watch};
 
 /// Bounds of [`crate::Dns`].
 const QUERIES_MAX: usize = 8;
@@ -27,6 +33,17 @@ const TCP_BELIEVED: usize = 512;
 pub struct State {
     /// A message was read.
     started: bool,
+    tunnel: Tunnel,
+}
+
+/// What is known of a tunnel in it.
+#[derive(Debug, Default)]
+enum Tunnel {
+    /// No name that would be long enough.
+    #[default]
+    None,
+    Watched(Box<Watch>),
+    Found,
 }
 
 impl Analyzer for State {
@@ -41,7 +58,16 @@ impl Analyzer for State {
         budget: 65_536,
         carrier: false,
         reference: "RFC 1035, RFC 7766, RFC 6762, RFC 4795",
-        evidence: &[],
+        evidence: &[
+            tunnel::IODINE,
+            tunnel::DNS2TCP,
+            tunnel::DNS2TCP_DATA,
+            tunnel::DNSCAT2,
+            tunnel::DNSTEAL,
+            tunnel::RARE_TYPE,
+            tunnel::TWO_WAYS,
+            tunnel::ONE_WAY,
+        ],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
@@ -72,7 +98,7 @@ impl Analyzer for State {
     fn on_data(&mut self, seg: &Segment<'_>, out: &mut Out) -> Next {
         match seg.transport {
             Transport::Udp => {
-                self.message(seg.data, seg.wire_len, seg.dir, out);
+                self.message(seg.data, seg.wire_len, seg, out);
                 Next::Continue { consumed: seg.data.len() }
             }
             Transport::Tcp => self.stream(seg, out),
@@ -90,18 +116,19 @@ impl State {
         loop {
             let consumed = r.taken();
             let Ok(message) = r.vec16() else { return Next::Continue { consumed } };
-            if !self.message(message, message.len(), seg.dir, out) {
+            if !self.message(message, message.len(), seg, out) {
                 return if self.started { Next::Done } else { Next::NotMine };
             }
         }
     }
 
     /// Reads one message; answers whether it is one.
-    fn message(&mut self, data: &[u8], len: usize, dir: Dir, out: &mut Out) -> bool {
+    fn message(&mut self, data: &[u8], len: usize, seg: &Segment<'_>, out: &mut Out) -> bool {
         let Ok(header) = Header::parse(&mut Reader::new(data), len) else { return false };
         let full = out.facts.dns.as_ref().is_some_and(|dns| dns.queries.len() >= QUERIES_MAX);
         if full && !header.is_response() {
-            return true; // nothing in it would be kept
+            self.look_for_a_tunnel(data, len, header, seg.ts_ns, out);
+            return true; // nothing else in it would be kept
         }
         let answers = out.facts.dns.as_ref().map_or(0, |dns| dns.answers.len());
         let mut said = Said { room: ANSWERS_MAX.saturating_sub(answers), ..Said::default() };
@@ -113,12 +140,64 @@ impl State {
         }
         self.started = true;
         if !said.questions.is_empty() {
-            let asker = if header.is_response() { dir.receiver() } else { dir.sender() };
+            let asker = if header.is_response() { seg.dir.receiver() } else { seg.dir.sender() };
             out.client.get_or_insert(asker);
         }
+        let first = said.questions.first().map(|(name, rrtype)| Question { name: *name, rrtype: *rrtype });
         said.tell(header, out);
+        if first.is_some_and(|q| self.may_tunnel(q)) {
+            self.look_for_a_tunnel(data, len, header, seg.ts_ns, out);
+        }
         true
     }
+
+    /// Reads a message for what tunnels in it, once a question could belong to one.
+    fn look_for_a_tunnel(&mut self, data: &[u8], len: usize, header: Header, ts_ns: i64, out: &mut Out) {
+        let (mut question, mut told) = (None, Vec::new());
+        let _ = read(data, len, |item| match item {
+            Item::Question { name, rrtype } => {
+                question.get_or_insert(Question { name, rrtype });
+            }
+            Item::Record { section: Section::Answer, rrtype, data, .. } if told.len() < TOLD_MAX => {
+                told.push((rrtype, data));
+            }
+            Item::Record { .. } => {}
+        });
+        let Some(question) = question.filter(|q| self.may_tunnel(*q)) else { return };
+        if let Tunnel::None = self.tunnel {
+            self.tunnel = Tunnel::Watched(Box::default());
+        }
+        let Tunnel::Watched(watch) = &mut self.tunnel else { return };
+        let found = if !header.is_response() {
+            watch.asked(question, ts_ns)
+        } else if header.rcode() == 0 {
+            watch.answered(question, &told, ts_ns)
+        } else {
+            watch.refused(question, ts_ns)
+        };
+        if let Some(found) = found {
+            self.tunnel = Tunnel::Found;
+            say(&found, out);
+        }
+    }
+
+    fn may_tunnel(&self, question: Question<'_>) -> bool {
+        match self.tunnel {
+            Tunnel::None => tunnel::is_suspect(question),
+            Tunnel::Watched(_) => true,
+            Tunnel::Found => false,
+        }
+    }
+}
+
+/// Records of an answer that are looked at for a tunnel's data.
+const TOLD_MAX: usize = 16;
+
+fn say(found: &Found, out: &mut Out) {
+    out.evidence(found.kind, &*found.detail);
+    out.is("dns_tunnel");
+    out.tool = found.tool;
+    out.basis = if found.is_behaviour() { Basis::Behaviour } else { Basis::Handshake };
 }
 
 /// What one message says.
@@ -182,7 +261,7 @@ impl<'a> Said<'a> {
                 Data::Address(addr) => (Some(addr), None),
                 Data::Name(target) => (None, Some(shortened(target.text()))),
                 Data::Text(strings) => (None, Some(txt(strings, RDATA_MAX).into())),
-                Data::Other => (None, None),
+                Data::Opaque(_) => (None, None),
             };
             dns.answers.push(DnsAnswer { rrname: name.text().into(), rrtype, ttl, addr, rdata });
         }
@@ -233,6 +312,8 @@ fn shortened(mut text: String) -> Box<str> {
 }
 
 #[cfg(test)]
+use crate::Dir;
+#[cfg(test)]
 pub(crate) const FIXTURES: &[crate::fixture::Fixture] = &[
     crate::fixture::Fixture {
         name: "a name behind a CNAME",
@@ -249,6 +330,7 @@ pub(crate) const FIXTURES: &[crate::fixture::Fixture] = &[
         transport: Transport::Udp,
         payloads: &[(Dir::ToServer, tests::MDNS)],
     },
+    tunnel::tests::IODINE_SESSION,
 ];
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! In: both directions of a stream, or one. Out: the first request and its answer; the label `http_connect` for a CONNECT that was
 //! granted, `http_proxy` for an absolute-form request that was served, or that has a proxy's field while the other side is not
-//! seen; after a CONNECT or a 101 every later byte as inner stream.
+//! seen, `http_tunnel` and `websocket_tunnel` for requests that only a tunnel makes (`http/tunnel.rs`); after a CONNECT or a 101
+//! every later byte as inner stream, and what GNU httptunnel carries.
 //! Lines are consumed one by one, so a head of any cut is read and a truncated one gives what it had.
 
 use crate::http_head::{StartLine, absolute_authority, authority, field, number, opens, text};
@@ -11,6 +12,11 @@ use crate::{
     Analyzer, Basis, Dir, FirstBytes, Http, Kind, Meta, Next, Out, Probe, Segment, Short, Transport, Verdict,
     novnc,
 };
+
+#[path = "http/tunnel.rs"]
+mod tunnel;
+
+use tunnel::{Frames, HTTPTUNNEL, REGEORG, WEBSOCKET};
 
 /// A line longer than this is no head that anything accepts (RFC 9112 section 3 asks for 8,000 at least).
 const LINE_MAX: usize = 16_384;
@@ -75,6 +81,8 @@ enum Phase {
     /// A chunk's size is next (RFC 9112 section 7.1).
     ChunkSize,
     Chunk(u64),
+    /// A body of httptunnel's frames.
+    Frames(Frames),
     Trailers,
     /// What comes next depends on the answer.
     Waiting,
@@ -107,6 +115,11 @@ struct Request {
     proxy_field: bool,
     head: bool,
     upgrade: bool,
+    /// It is one of GNU httptunnel's, or of reGeorg's.
+    httptunnel: bool,
+    regeorg: bool,
+    /// The program that tunnels through the WebSocket asked for.
+    socket: Option<&'static str>,
 }
 
 /// What matters of the answer at work.
@@ -116,6 +129,8 @@ struct Answer {
     /// Its words are those of a granted CONNECT, for captures without the request.
     says_established: bool,
     html: bool,
+    /// It has reGeorg's field.
+    regeorg: bool,
 }
 
 impl Analyzer for State {
@@ -130,7 +145,18 @@ impl Analyzer for State {
         budget: 65_536,
         carrier: true,
         reference: "RFC 9112, RFC 9110, RFC 6455 section 4",
-        evidence: &[CONNECT, CONNECT_GRANTED, ABSOLUTE, ABSOLUTE_SERVED, PROXY_FIELD, NOVNC, TOOL],
+        evidence: &[
+            CONNECT,
+            CONNECT_GRANTED,
+            ABSOLUTE,
+            ABSOLUTE_SERVED,
+            PROXY_FIELD,
+            NOVNC,
+            HTTPTUNNEL,
+            REGEORG,
+            WEBSOCKET,
+            TOOL,
+        ],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
@@ -175,6 +201,21 @@ impl Analyzer for State {
                     self.half(seg.dir).phase = if left == 0 { Phase::ChunkSize } else { Phase::Chunk(left) };
                     Step::On
                 }
+                Phase::Frames(mut frames) => match frames.take(rest, &mut out.inner) {
+                    Some(taken) => {
+                        if frames.some && out.label.is_none() {
+                            let target =
+                                out.facts.http.as_ref().and_then(|h| h.url.clone()).unwrap_or_default();
+                            out.evidence(&HTTPTUNNEL, target);
+                            out.is("http_tunnel");
+                            out.tool = Some("GNU httptunnel");
+                        }
+                        self.half(seg.dir).phase = Phase::Frames(frames);
+                        rest = rest.get(taken..).unwrap_or_default();
+                        return Next::Continue { consumed: seg.data.len().saturating_sub(rest.len()) };
+                    }
+                    None => Step::Done,
+                },
                 Phase::Ended => {
                     rest = &[];
                     Step::On
@@ -265,9 +306,9 @@ impl State {
                 self.request = Some(Request {
                     connect,
                     absolute: absolute.is_some(),
-                    proxy_field: false,
                     head: method == b"HEAD",
-                    upgrade: false,
+                    httptunnel: tunnel::is_httptunnel(target),
+                    ..Request::default()
                 });
             }
             Some(StartLine::Response { protocol, status, reason }) if self.requests != Some(dir) => {
@@ -277,7 +318,7 @@ impl State {
                 http.protocol.get_or_insert_with(|| text(protocol, FIELD_MAX));
                 http.status = Some(status);
                 let says_established = reason.eq_ignore_ascii_case(b"connection established");
-                self.answer = Answer { status, says_established, html: false };
+                self.answer = Answer { status, says_established, ..Answer::default() };
             }
             // A blank line may stand before a request (RFC 9112 section 2.2).
             _ if line.is_empty() && self.half(dir).started => return Step::On,
@@ -319,6 +360,8 @@ impl State {
             http.content_type = Some(text(value, FIELD_MAX));
         } else if is(b"server") {
             http.server = Some(text(value, FIELD_MAX));
+        } else if is(b"x-status") {
+            self.answer.regeorg = value == b"OK";
         } else if is(b"upgrade") && self.answer.status == SWITCHING_PROTOCOLS {
             http.upgrade = Some(text(value, FIELD_MAX));
         }
@@ -328,6 +371,11 @@ impl State {
         if is(b"upgrade") {
             if let Some(request) = &mut self.request {
                 request.upgrade = true;
+            }
+        } else if is(b"sec-websocket-protocol") || is(b"x-cmd") {
+            if let Some(request) = &mut self.request {
+                request.socket = request.socket.or_else(|| tunnel::websocket(value));
+                request.regeorg |= is(b"x-cmd") && tunnel::is_regeorg(value);
             }
         } else if http.requests > 1 {
             // The first request is the flow's.
@@ -346,9 +394,11 @@ impl State {
                 out.is("http_proxy"); // until something else is answered
             }
             let changes = self.request.as_ref().is_some_and(|r| r.connect || r.upgrade);
+            let httptunnel = self.request.as_ref().is_some_and(|r| r.httptunnel);
             let half = self.half(dir);
             half.phase = match half.body {
                 Body { chunked: true, .. } => Phase::ChunkSize,
+                Body { length: Some(1..), .. } if httptunnel => Phase::Frames(Frames::default()),
                 Body { length: Some(n @ 1..), .. } => Phase::Body(n),
                 _ if changes => Phase::Waiting,
                 _ => Phase::StartLine,
@@ -359,6 +409,11 @@ impl State {
         let request = self.request.take().unwrap_or_default();
         let tool = is_of_tool(out, status, dir);
         if status == SWITCHING_PROTOCOLS {
+            if let Some(tool) = request.socket {
+                out.evidence(&WEBSOCKET, tool);
+                out.is("websocket_tunnel");
+                out.tool = Some(tool);
+            }
             return self.hand_on();
         }
         if tool {
@@ -378,6 +433,17 @@ impl State {
             out.evidence(&CONNECT_GRANTED, format!("status {status}"));
             out.is("http_connect");
             return self.hand_on();
+        }
+        let frames = request.httptunnel && self.half(dir).body.length.is_some_and(|n| n > 0);
+        if frames && (200..300).contains(&status) {
+            self.half(dir).phase = Phase::Frames(Frames::default());
+            return Step::On;
+        }
+        if request.regeorg && self.answer.regeorg && status == 200 {
+            out.evidence(&REGEORG, "");
+            out.is("http_tunnel");
+            out.tool = Some("reGeorg");
+            return Step::Done;
         }
         out.label = None; // of a request alone
         if request.absolute && (200..400).contains(&status) {
@@ -494,7 +560,16 @@ pub(crate) const FIXTURES: &[crate::fixture::Fixture] = &[
             (Dir::ToClient, b"inner down"),
         ],
     },
+    crate::fixture::Fixture {
+        name: "GNU httptunnel",
+        transport: Transport::Tcp,
+        payloads: &[(Dir::ToServer, tunnel_tests::UP)],
+    },
 ];
+
+#[cfg(test)]
+#[path = "http/tunnel_tests.rs"]
+mod tunnel_tests;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! WebSocket frames (RFC 6455 section 5).
 //!
 //! In: the stream that HTTP hands on behind its 101 answer. Out: the payload of data frames, unmasked and joined, as the inner stream;
-//! no label of its own. Payload flows through as it comes: no frame is held. With permessage-deflate nothing is handed on.
+//! no label but `websocket_tunnel` for chisel, whose SSH shows in its first words. Payload flows through as it comes: no frame is held. With permessage-deflate nothing is handed on.
 //!
 //! websockify's old `base64` subprotocol (text frames that hold RFB in base64) is decoded too.
 
@@ -19,6 +19,15 @@ const COMPRESSED: Kind = Kind {
     decibans: 0,
     says: "payload is compressed per message (RFC 7692): what rides inside is not seen",
 };
+
+const CHISEL: Kind = Kind {
+    name: "websocket.chisel",
+    decibans: 40,
+    says: "the first data is the identification string of chisel's SSH (chisel, share/version.go: `SSH-chisel-v3-client`)",
+};
+
+/// How chisel's SSH begins, on both sides.
+const CHISEL_BANNER: &[u8] = b"SSH-chisel-v";
 
 /// Header bits and opcodes (RFC 6455 section 5.2).
 mod header {
@@ -99,6 +108,13 @@ fn unmasked(payload: &[u8], mask: Option<[u8; 4]>, at: u64) -> Vec<u8> {
     payload.iter().zip(mask.iter().cycle().skip(skip)).map(|(b, m)| b ^ m).collect()
 }
 
+/// Whether the first frame is the beginning of chisel's SSH: also where what came before was not captured.
+fn is_chisel(data: &[u8]) -> bool {
+    matches!(Frame::parse(data), Ok(Some(frame)) if frame.opcode == header::BINARY
+        && unmasked(data.get(frame.header..).unwrap_or_default().get(..CHISEL_BANNER.len()).unwrap_or_default(), frame.mask, 0)
+            == CHISEL_BANNER)
+}
+
 /// Where one direction is.
 #[derive(Debug, Default)]
 struct Side {
@@ -153,6 +169,11 @@ impl Side {
         if at == 0 && frame.opcode == header::TEXT {
             self.base64 |= plain.starts_with(RFB_BASE64);
             self.carry = (0, 0);
+        }
+        if at == 0 && plain.starts_with(CHISEL_BANNER) && out.label.is_none() {
+            out.evidence(&CHISEL, String::from_utf8_lossy(plain).trim_end());
+            out.is("websocket_tunnel");
+            out.tool = Some("chisel");
         }
         if !self.base64 {
             out.inner.extend_from_slice(plain);
@@ -263,10 +284,13 @@ impl Analyzer for State {
         budget: 65_536,
         carrier: true,
         reference: "RFC 6455 section 5; RFC 7692",
-        evidence: &[FRAMES, COMPRESSED],
+        evidence: &[FRAMES, COMPRESSED, CHISEL],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
+        if is_chisel(p.data) {
+            return Verdict::Yes;
+        }
         if !p.from_start {
             return Verdict::No;
         }
@@ -412,6 +436,26 @@ mod tests {
             let got = drive::<State>(&Fixture { payloads: &[(dir, bytes)], ..VNC }, usize::MAX);
             assert!(!got.mine, "{what}");
         }
+    }
+
+    #[test]
+    fn chisel_is_known_by_its_ssh_also_joined_midway() {
+        let banner = &[(DOWN, &b"\x82\x16SSH-chisel-v3-server\r\n"[..])];
+        for piece in [usize::MAX, 14] {
+            let got = drive::<State>(&Fixture { payloads: banner, ..VNC }, piece);
+            assert_eq!((got.out.label, got.out.tool), (Some("websocket_tunnel"), Some("chisel")));
+        }
+        let midway = Probe {
+            dir: DOWN,
+            transport: Transport::Tcp,
+            data: banner[0].1,
+            wire_len: 24,
+            other: &[],
+            from_start: false,
+            port_hint: false,
+        };
+        assert_eq!(State::probe(&midway), Verdict::Yes);
+        assert_eq!(State::probe(&Probe { data: b"\x82\x0dSSH-2.0-abcd\n", ..midway }), Verdict::No);
     }
 
     #[test]
