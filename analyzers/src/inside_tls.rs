@@ -182,8 +182,8 @@ impl Watch {
 #[cfg(test)]
 pub(crate) struct Fixture {
     pub(crate) name: &'static str,
-    /// `None`: under way when the capture began.
-    pub(crate) tls: Option<Tls>,
+    /// The default: under way when the capture began.
+    pub(crate) tls: Tls,
     pub(crate) lengths: &'static [i32],
 }
 
@@ -191,12 +191,12 @@ pub(crate) struct Fixture {
 #[cfg(test)]
 pub(crate) fn drive(fixture: &Fixture) -> Out {
     let mut out = Out::default();
-    out.facts.tls = Some(Box::new(fixture.tls.clone().unwrap_or_default()));
+    out.facts.tls = Some(Box::new(fixture.tls.clone()));
     let mut watch = Watch::default();
-    if fixture.tls.is_some() {
-        watch.begin(&mut out)
-    } else {
+    if fixture.tls == Tls::default() {
         watch.begin_midstream()
+    } else {
+        watch.begin(&mut out)
     }
     for (n, length) in fixture.lengths.iter().enumerate() {
         out.packet = n as u64 + 1;
@@ -245,7 +245,7 @@ mod tests {
             ..Tls::default()
         };
         let lengths = &[-27, -2800, -281, -69, 69, 400, -74, -74, -1200, -1400, 39, -900, 120, -2000];
-        let got = drive(&Fixture { name: "browser", tls: Some(tls), lengths });
+        let got = drive(&Fixture { name: "browser", tls, lengths });
         assert_eq!((got.label, got.evidence.len()), (None, 0));
     }
 

@@ -22,6 +22,7 @@
 
 pub mod certificate;
 pub mod decibans;
+pub mod device;
 pub mod dns_message;
 mod facts;
 pub mod fingerprint;
@@ -31,6 +32,7 @@ pub mod inside_tls;
 mod label;
 mod novnc;
 mod out;
+mod page;
 pub mod pieces;
 pub mod quic_initial;
 mod reader;

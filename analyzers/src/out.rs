@@ -1,5 +1,6 @@
 //! What an analyzer says about its flow.
 
+use crate::device::Said;
 use crate::{Facts, Kind, Side};
 use std::net::IpAddr;
 
@@ -7,6 +8,8 @@ use std::net::IpAddr;
 pub const MAX_EVIDENCE: usize = 12;
 /// Names kept between two calls: a bound on memory.
 const MAX_NAMES: usize = 64;
+/// Words of devices kept between two calls: a bound on memory.
+const MAX_SAID: usize = 32;
 
 /// What the recognition rests on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +84,8 @@ pub struct Out {
     pub tool: Option<&'static str>,
     /// Names learned since the sensor last took them.
     pub names: Vec<Name>,
+    /// What devices said of themselves since the sensor last took it.
+    pub said: Vec<Said>,
     /// Bytes of the inner stream, in the direction of the segment at work; taken by the sensor after each call.
     pub inner: Vec<u8>,
     /// What carries the inner bytes: a stream unless the carrier says that each call hands on one datagram.
@@ -103,6 +108,13 @@ impl Out {
     pub fn name(&mut self, addr: IpAddr, name: &str, ttl: u32) {
         if self.names.len() < MAX_NAMES {
             self.names.push(Name { addr, name: name.into(), ttl });
+        }
+    }
+
+    /// Records what a device says of itself.
+    pub fn says(&mut self, said: Said) {
+        if self.said.len() < MAX_SAID {
+            self.said.push(said);
         }
     }
 

@@ -153,13 +153,13 @@ mod tests {
     pub(super) fn in_stunnel() -> Fixture {
         Fixture {
             name: "OpenVPN 2.6 in stunnel",
-            tls: Some(tls13()),
+            tls: tls13(),
             lengths: &[-27, -743, -96, -69, 69, 33, -282, -282, -45, 322, -1241, 45, -1337, 49, 2645, -494],
         }
     }
 
     fn label(tls: Tls, lengths: &'static [i32]) -> Option<&'static str> {
-        drive(&Fixture { name: "", tls: Some(tls), lengths }).label
+        drive(&Fixture { name: "", tls, lengths }).label
     }
 
     #[test]

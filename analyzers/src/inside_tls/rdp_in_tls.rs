@@ -110,7 +110,7 @@ impl Rule for State {
 
 #[cfg(test)]
 pub(crate) fn fixtures() -> Vec<super::Fixture> {
-    vec![super::Fixture { name: "keys and mouse", tls: None, lengths: &tests::TYPED }]
+    vec![super::Fixture { name: "keys and mouse", tls: Tls::default(), lengths: &tests::TYPED }]
 }
 
 #[cfg(test)]
@@ -137,7 +137,7 @@ mod tests {
     }
 
     fn label(lengths: &'static [i32]) -> Option<&'static str> {
-        drive(&Fixture { name: "", tls: None, lengths }).label
+        drive(&Fixture { name: "", tls: Tls::default(), lengths }).label
     }
 
     #[test]

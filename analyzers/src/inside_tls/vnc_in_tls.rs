@@ -94,7 +94,7 @@ impl Rule for State {
 
 #[cfg(test)]
 pub(crate) fn fixtures() -> Vec<super::Fixture> {
-    vec![super::Fixture { name: "pointer, keys and requests", tls: None, lengths: &tests::USED }]
+    vec![super::Fixture { name: "pointer, keys and requests", tls: Tls::default(), lengths: &tests::USED }]
 }
 
 #[cfg(test)]
@@ -126,7 +126,7 @@ mod tests {
         static TWO: [i32; 60] = used([23, 25, 25]);
         static OTHER: [i32; 60] = used([22, 25, 27]);
         for lengths in [&TWO, &OTHER] {
-            assert_eq!(drive(&Fixture { name: "", tls: None, lengths }).label, None);
+            assert_eq!(drive(&Fixture { name: "", tls: Tls::default(), lengths }).label, None);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::http_head::{StartLine, absolute_authority, authority, field, number, 
 use crate::http_tool::HttpTool;
 use crate::{
     Analyzer, Basis, Dir, FirstBytes, Http, Kind, Meta, Next, Out, Probe, Segment, Short, Transport, Verdict,
-    novnc,
+    novnc, page,
 };
 
 #[path = "http/tunnel.rs"]
@@ -86,6 +86,8 @@ enum Phase {
     Trailers,
     /// What comes next depends on the answer.
     Waiting,
+    /// A page, of which so many bytes are there at most: its title is wanted.
+    Page(u64),
     /// No longer HTTP: handed on.
     Inner,
     /// Nothing more can be told apart.
@@ -216,6 +218,10 @@ impl Analyzer for State {
                     }
                     None => Step::Done,
                 },
+                Phase::Page(length) => {
+                    let whole = u64::try_from(rest.len()).is_ok_and(|n| n >= length);
+                    if page::read(rest, seg.dir, out) || whole { Step::Done } else { Step::On }
+                }
                 Phase::Ended => {
                     rest = &[];
                     Step::On
@@ -455,7 +461,13 @@ impl State {
             offered_desktop(out, dir);
         }
         if !matches!(status, UNAUTHORIZED | PROXY_AUTHENTICATION_REQUIRED) {
-            return Step::Done;
+            let body = &self.half(dir).body;
+            let length = body.length.unwrap_or(if request.head { 0 } else { page::PAGE_MAX });
+            if !self.answer.html || length == 0 || out.label.is_some() {
+                return Step::Done;
+            }
+            self.half(dir).phase = Phase::Page(length);
+            return Step::On;
         }
         // The same request is about to come again, with credentials, on this connection.
         let bodiless = request.head;
@@ -596,6 +608,19 @@ mod tests {
 
     fn answered(request: &[u8], answer: &[u8]) -> Outcome {
         conversation(&[(Dir::ToServer, request), (Dir::ToClient, answer)], usize::MAX)
+    }
+
+    #[test]
+    fn the_title_of_the_first_page_is_told_however_it_is_cut() {
+        let page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 48\r\n\r\n\
+            <html><head><title>NanoKVM</title></head></html>";
+        for piece in [1, 7, 4_096] {
+            let payloads: [(Dir, &[u8]); 2] = [(Dir::ToServer, GET), (Dir::ToClient, page)];
+            let fixture = Fixture { name: "", transport: Transport::Tcp, payloads: &payloads };
+            let said = drive::<State>(&fixture, piece).out.said;
+            assert_eq!(said.len(), 1, "in pieces of {piece}");
+            assert_eq!((&*said[0].text, said[0].by), ("NanoKVM", Some(Side::Dest)));
+        }
     }
 
     #[test]
