@@ -74,6 +74,8 @@ pub struct Out {
     pub evidence_dropped: u32,
     /// The label the analyzer at work gives to its layer; unset until it is sure. May be more special than [`crate::Meta::label`].
     pub label: Option<&'static str>,
+    /// Label of the service whose protocol this is, where the protocol itself tells: it stands beside `label`.
+    pub brand: Option<&'static str>,
     /// What the label rests on.
     pub basis: Basis,
     /// The side that plays the protocol's client.

@@ -37,6 +37,8 @@ const SAME_MAX: u8 = 3;
 const HANDSHAKES: u8 = 2;
 /// Packets before which nothing is said.
 const PACKETS: u16 = 24;
+/// A tunnel begins with a ping, a SYN or a look-up: where both sides begin with more, the path's MTU is searched for (tinc).
+const OPENING_MAX: usize = 180;
 /// The answer to a SYN takes no longer, in nanoseconds.
 const ANSWER_NS: i64 = 1_500_000_000;
 
@@ -166,9 +168,10 @@ impl Analyzer for State {
         let mine = |hmac: &&usize| fits(p.data, p.wire_len, **hmac);
         // The other side's first datagram must stand on the same lattice.
         let both = HMACS.iter().filter(mine).any(|hmac| fits(p.other, p.other.len(), *hmac));
+        let searching = p.from_start && p.wire_len >= OPENING_MAX && p.other.len() >= OPENING_MAX;
         match (HMACS.iter().any(|hmac| mine(&hmac)), p.other.is_empty()) {
             (true, true) => Verdict::More,
-            (true, false) if both => Verdict::Yes,
+            (true, false) if both && !searching => Verdict::Yes,
             _ => Verdict::No,
         }
     }

@@ -21,6 +21,7 @@ mod frame {
     pub(super) const LEN: u16 = 0x0FFF;
     pub(super) const ECHO_REQUEST: u16 = 0x2000;
     pub(super) const ECHO_REPLY: u16 = 0x4000;
+    pub(super) const CLOSE: u16 = 0x1000;
     /// Different lengths that must fit, each of twelve bits.
     pub(super) const LENGTHS: usize = 3;
     /// Datagrams without enough of them after which it is something else.
@@ -82,7 +83,7 @@ fn header(data: &[u8], wire_len: usize) -> Option<u16> {
     let len = usize::from(word & frame::LEN);
     match word & !frame::LEN {
         0 => (len > 0 && len.saturating_add(2) == wire_len).then_some(word),
-        frame::ECHO_REQUEST | frame::ECHO_REPLY => (len == 0 && wire_len == 2).then_some(word),
+        frame::ECHO_REQUEST | frame::ECHO_REPLY | frame::CLOSE => (len == 0 && wire_len == 2).then_some(word),
         _ => None,
     }
 }
@@ -97,7 +98,7 @@ impl State {
             frame::ECHO_REPLY if self.asked.get(seg.dir.reverse().index()) == Some(&true) => {
                 self.replied.get_mut(d)
             }
-            frame::ECHO_REPLY => None,
+            frame::ECHO_REPLY | frame::CLOSE => None,
             len => {
                 if !self.lengths.contains(&len)
                     && let Some(free) = self.lengths.iter_mut().find(|l| **l == 0)
@@ -145,7 +146,7 @@ impl Analyzer for State {
         if !p.transport.is_stream() {
             // An echo request is what a side sends first, and every thirty seconds.
             return match header(p.data, p.wire_len) {
-                Some(word) if word & !frame::LEN != 0 => Verdict::Yes,
+                Some(frame::ECHO_REQUEST | frame::ECHO_REPLY) => Verdict::Yes,
                 _ => Verdict::No,
             };
         }

@@ -4,8 +4,10 @@
 //! goes to the index an answer gave, or the data plane alone, by its counter and its sizes. Where only one side is seen, also from
 //! initiations that repeat as WireGuard's do.
 //!
-//! Services that put something into the reserved bytes or lengthen the handshake are found by the same indices. Variants that change
-//! the message types (AmneziaWG) are not.
+//! Services that put something into the reserved bytes or lengthen the handshake are found by the same indices. Cloudflare's puts its
+//! client's number there: then `warp` is told beside it.
+//!
+//! Variants that change the message types are told by `amneziawg.rs`, as far as it goes.
 
 use crate::{
     Analyzer, Basis, Dir, FirstBytes, Kind, Meta, Next, Out, Probe, Reader, Segment, Short, Transport,
@@ -79,6 +81,12 @@ const DATA: Kind = Kind {
     decibans: 20,
     says: "transport data with constant receiver index and growing counter (WireGuard paper 5.4.6)",
 };
+const CLIENT_NUMBER: Kind = Kind {
+    name: "wireguard.client_number",
+    decibans: 15,
+    says: "both sides show the same number in the reserved bytes, as Cloudflare WARP's do (ndpi's capture of it; the reserved \
+           setting of clients that imitate it); no other service is known to",
+};
 
 /// One direction.
 #[derive(Debug, Default)]
@@ -88,6 +96,8 @@ struct Side {
     retries: Retries,
     /// Sender and receiver index of its last response.
     response: Option<(u32, u32)>,
+    /// The reserved bytes of its last message.
+    number: [u8; 3],
     data: Option<Run>,
 }
 
@@ -141,6 +151,8 @@ pub struct State {
     heard: [bool; 2],
     said_initiation: bool,
     said_cookie: bool,
+    /// A response named the initiation.
+    answered: bool,
     strangers: u8,
     data_packets: u8,
 }
@@ -243,6 +255,21 @@ impl State {
         if dir == Dir::ToServer { (up, down) } else { (down, up) }
     }
 
+    /// Nothing more can come of it: what an answer proved stays.
+    const fn give_up(&self) -> Next {
+        if self.answered { Next::Done } else { Next::NotMine }
+    }
+
+    /// Whose service it is, once both sides have shown the same number in the reserved bytes.
+    fn name_service(&self, out: &mut Out) {
+        let [up, down] = &self.sides;
+        if up.number == down.number && up.number != [0; 3] && out.brand.is_none() {
+            let [a, b, c] = up.number;
+            out.evidence(&CLIENT_NUMBER, format!("{a:02x}{b:02x}{c:02x}"));
+            out.brand = Some("warp");
+        }
+    }
+
     fn on_data_message(
         &mut self,
         header: Header,
@@ -260,8 +287,11 @@ impl State {
         let from_initiator = there.response.is_some_and(|(given, _)| given == receiver);
         if from_responder || from_initiator {
             out.client = Some(if from_responder { seg.dir.receiver() } else { seg.dir.sender() });
-            out.evidence(&SESSION, format!("index {receiver:#010x}, counter {counter}"));
-            out.is("wireguard");
+            if out.label.is_none() {
+                out.evidence(&SESSION, format!("index {receiver:#010x}, counter {counter}"));
+                out.is("wireguard");
+            }
+            self.name_service(out);
             return Next::Done;
         }
         match &mut here.data {
@@ -277,7 +307,7 @@ impl State {
             other => *other = Some(Run::start(header, counter, cipher, seg.wire_len)),
         }
         let Some(run) = here.data.filter(Run::is_enough) else {
-            return if exhausted { Next::NotMine } else { Next::Continue { consumed: seg.data.len() } };
+            return if exhausted { self.give_up() } else { Next::Continue { consumed: seg.data.len() } };
         };
         // With other reserved bytes than zero, both sides must show the same.
         if header.mark != Mark::NONE && there.data.is_none_or(|theirs| theirs.header.mark != header.mark) {
@@ -286,6 +316,7 @@ impl State {
         out.evidence(&DATA, format!("{} packets to index {receiver:#010x}, counter {counter}", run.packets));
         out.is("wireguard");
         out.basis = Basis::Midstream;
+        self.name_service(out);
         Next::Done
     }
 }
@@ -302,7 +333,7 @@ impl Analyzer for State {
         budget: 65_536,
         carrier: false,
         reference: "Donenfeld, WireGuard: Next Generation Kernel Network Tunnel, NDSS 2017, section 5.4",
-        evidence: &[INITIATION, INITIATIONS, RESPONSE, SESSION, COOKIE, DATA],
+        evidence: &[INITIATION, INITIATIONS, RESPONSE, SESSION, COOKIE, DATA, CLIENT_NUMBER],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
@@ -336,14 +367,15 @@ impl Analyzer for State {
             *heard = true;
         }
         let alone = !self.heard.iter().all(|heard| *heard);
-        if !alone {
+        if !alone && !self.answered {
             out.label = None; // of initiations alone; what is said now decides
         }
         let Ok(Some((mark, message))) = Message::parse(seg.data, seg.wire_len) else {
             self.strangers = self.strangers.saturating_add(1);
-            return if self.strangers > STRANGERS_MAX { Next::NotMine } else { go_on };
+            return if self.strangers <= STRANGERS_MAX { go_on } else { self.give_up() };
         };
         let (here, there) = self.pair(seg.dir);
+        here.number = mark.1;
         match message {
             Message::Initiation { sender } => {
                 here.initiation = Some(sender);
@@ -371,9 +403,13 @@ impl Analyzer for State {
                 if mark != Mark::NONE {
                     detail.push_str(", reserved bytes in use");
                 }
+                // Before it is registered a client has no number: then its data shows it.
+                let unnumbered = mark.1 != [0; 3] && there.number == [0; 3];
                 out.evidence(&RESPONSE, detail);
                 out.is("wireguard");
-                Next::Done
+                self.answered = true;
+                self.name_service(out);
+                if unnumbered { go_on } else { Next::Done }
             }
             Message::Cookie { receiver } => {
                 if there.initiation == Some(receiver) && !self.said_cookie {

@@ -152,7 +152,7 @@ impl Layer {
 
     /// The label that its analyzer gives, and that of the tool whose names it shows.
     fn labels(&self) -> [Option<&'static str>; 2] {
-        [self.out.label, self.matched.label().map(|info| info.label)]
+        [self.out.label, self.out.brand.or_else(|| self.matched.label().map(|info| info.label))]
     }
 
     fn meta(&self) -> Option<&'static Meta> {
@@ -512,7 +512,8 @@ impl Layers {
             let given = layer.labels();
             let decisive = given.contains(&labels.label) || !self.gives(labels.label);
             if given != [None; 2] && decisive {
-                let named = given[0].is_none() || (given[1].is_some() && given[1] == labels.label);
+                let by_name = layer.out.brand.is_none() && given[1].is_some() && given[1] == labels.label;
+                let named = given[0].is_none() || by_name;
                 verdict.basis = if named { Basis::Catalogue } else { layer.out.basis };
                 verdict.decibans = layer.out.evidence.iter().map(|e| i32::from(e.kind.decibans)).sum::<i32>();
             }

@@ -92,6 +92,35 @@ fn every_conversation_is_wireguard() {
 }
 
 #[test]
+fn the_same_number_in_both_sides_reserved_bytes_is_warps_beside_wireguard() {
+    for fixture in [RESERVED, MARKED] {
+        let got = drive::<State>(&fixture, usize::MAX);
+        assert_eq!((got.out.label, got.out.brand), (Some("wireguard"), Some("warp")), "{}", fixture.name);
+    }
+    // The number comes with the response: the client's data must show it too.
+    const ANSWER: &[u8] = &message::<92>([2, 7, 8, 9, 5, 6, 7, 8, 0x11, 0x22, 0x33, 0x44]);
+    const DATA: &[u8] = &data::<32>([4, 7, 8, 9], 0);
+    let brand = |payloads| {
+        let got = drive::<State>(&Fixture { payloads, ..HANDSHAKE }, usize::MAX);
+        assert_eq!(got.out.label, Some("wireguard"));
+        got.out.brand
+    };
+    assert_eq!(brand(&[(UP, INIT), (DOWN, ANSWER)]), None);
+    assert_eq!(brand(&[(UP, INIT), (DOWN, ANSWER), (UP, TO_RESPONDER)]), None);
+    assert_eq!(brand(&[(UP, INIT), (DOWN, ANSWER), (UP, DATA)]), Some("warp"));
+    assert_eq!(brand(HANDSHAKE.payloads), None);
+}
+
+#[test]
+fn strangers_after_an_answer_do_not_take_the_label_back() {
+    const ANSWER: &[u8] = &message::<92>([2, 7, 8, 9, 5, 6, 7, 8, 0x11, 0x22, 0x33, 0x44]);
+    let mut payloads = vec![(UP, INIT), (DOWN, ANSWER)];
+    payloads.extend([(UP, &b"no message of WireGuard's"[..]); 40]);
+    let got = drive::<State>(&Fixture { payloads: &payloads, ..HANDSHAKE }, usize::MAX);
+    assert_eq!((got.mine, got.out.label), (true, Some("wireguard")));
+}
+
+#[test]
 fn an_unanswered_initiation_is_evidence_and_no_label() {
     let got = drive::<State>(&Fixture { payloads: &[(UP, INIT), (UP, INIT)], ..HANDSHAKE }, usize::MAX);
     assert_eq!(got.out.label, None);
