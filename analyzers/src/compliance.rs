@@ -52,6 +52,7 @@ fn no_analyzer_panics_on_nothing_single_bytes_gaps_or_noise() {
                             data: &bytes[..n],
                             wire_len: n,
                             other: &bytes[..n / 2],
+                            earlier: &bytes[..n / 3],
                             from_start: true,
                             port_hint: true,
                         };
@@ -98,10 +99,8 @@ fn taker(transport: Transport, payloads: &[(Dir, &[u8])]) -> Option<usize> {
         let d = dir.index();
         if transport.is_stream() {
             so_far[d].extend_from_slice(bytes);
-        } else {
-            so_far[d] = bytes.to_vec();
         }
-        let data = so_far[d].clone();
+        let data = if transport.is_stream() { so_far[d].clone() } else { bytes.to_vec() };
         let Some(first) = data.first().copied() else { continue };
         let mut left = Vec::new();
         for i in possible {
@@ -115,6 +114,7 @@ fn taker(transport: Transport, payloads: &[(Dir, &[u8])]) -> Option<usize> {
                 data: &data,
                 wire_len: data.len(),
                 other: &so_far[1 - d],
+                earlier: if transport.is_stream() { &[] } else { &so_far[d] },
                 from_start: true,
                 port_hint: false,
             };
@@ -125,6 +125,9 @@ fn taker(transport: Transport, payloads: &[(Dir, &[u8])]) -> Option<usize> {
             }
         }
         possible = left;
+        if so_far[d].is_empty() {
+            so_far[d] = bytes.to_vec();
+        }
     }
     None
 }

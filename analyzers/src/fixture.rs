@@ -37,10 +37,13 @@ pub(crate) fn drive<A: Analyzer>(fixture: &Fixture<'_>, piece: usize) -> Outcome
             out.packet += 1;
             ts_ns += 20_000_000;
             let d = dir.index();
-            if !fixture.transport.is_stream() {
-                pending[d] = chunk.to_vec();
-            } else {
+            let mut now = Vec::new();
+            if fixture.transport.is_stream() {
                 pending[d].extend_from_slice(chunk);
+            } else if chosen || !pending[d].is_empty() {
+                now = chunk.to_vec();
+            } else {
+                pending[d] = chunk.to_vec();
             }
             if !chosen && !refused {
                 let first_of_dir = seen[d].is_empty() || !fixture.transport.is_stream();
@@ -54,6 +57,7 @@ pub(crate) fn drive<A: Analyzer>(fixture: &Fixture<'_>, piece: usize) -> Outcome
                         data,
                         wire_len: data.len(),
                         other,
+                        earlier: if fixture.transport.is_stream() { &[] } else { &seen[d] },
                         from_start: true,
                         port_hint: false,
                     }) {
@@ -76,9 +80,11 @@ pub(crate) fn drive<A: Analyzer>(fixture: &Fixture<'_>, piece: usize) -> Outcome
                 continue;
             }
             let todo = if order.is_empty() { vec![*dir] } else { std::mem::take(&mut order) };
-            for dir in todo {
-                let data = std::mem::take(&mut pending[dir.index()]);
-                if data.is_empty() {
+            // Of the datagrams before the choice, the first of each direction is still there.
+            let held: Vec<_> =
+                todo.iter().map(|dir| (*dir, std::mem::take(&mut pending[dir.index()]))).collect();
+            for (dir, data) in held.into_iter().chain([(*dir, now)]) {
+                if data.is_empty() || done || refused {
                     continue;
                 }
                 let seg = Segment {

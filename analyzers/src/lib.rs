@@ -180,6 +180,8 @@ pub struct Probe<'a> {
     pub wire_len: usize,
     /// Stream: what the other direction has sent so far. Datagram: the first datagram of the other direction; empty if none.
     pub other: &'a [u8],
+    /// The first datagram of this direction, where `data` is a later one; empty if it is the first, and for a stream.
+    pub earlier: &'a [u8],
     /// The flow's beginning was seen, so `data` is the first payload of its direction.
     pub from_start: bool,
     /// One of the flow's ports is in [`Meta::ports`]. A hint that may break a tie, never a reason by itself.

@@ -72,6 +72,8 @@ impl Analyzer for State {
 
     fn probe(p: &Probe<'_>) -> Verdict {
         match p.transport {
+            // SoftEther's R-UDP wears the coat of a question.
+            Transport::Udp if crate::softether::dns_question(p.data).is_some() => Verdict::No,
             Transport::Udp => match read(p.data, p.wire_len, |_| ()) {
                 Ok(_) => Verdict::Yes,
                 // Cut by the snap length: a whole question must be there.
@@ -369,6 +371,7 @@ mod tests {
             data,
             wire_len,
             other: &[],
+            earlier: &[],
             from_start: true,
             port_hint: true,
         })

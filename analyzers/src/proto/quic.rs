@@ -289,6 +289,7 @@ mod tests {
                 data,
                 wire_len,
                 other: &[],
+                earlier: &[],
                 from_start: true,
                 port_hint: true,
             })

@@ -362,6 +362,7 @@ impl Layers {
                     data,
                     wire_len: if transport.is_stream() { data.len() } else { piece.wire_len },
                     other: &layer.pending[1 - d],
+                    earlier: if transport.is_stream() { &[] } else { &layer.pending[d] },
                     from_start: from_start && !layer.lost_start[d],
                     port_hint,
                 };

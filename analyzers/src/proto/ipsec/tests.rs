@@ -157,6 +157,7 @@ fn a_header_that_fits_is_enough_on_ikes_port_whatever_is_behind_it() {
             data: message,
             wire_len: message.len(),
             other: &[],
+            earlier: &[],
             from_start: true,
             port_hint,
         })
@@ -189,6 +190,7 @@ fn on_port_4500(packets: &[[u8; 32]]) -> Option<&'static str> {
         data: &packets[0],
         wire_len: 32,
         other: &[],
+            earlier: &[],
         from_start: true,
         port_hint: true,
     };
