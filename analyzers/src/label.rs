@@ -122,8 +122,10 @@ pub fn resolve(layers: &[Layer]) -> Labels {
     let mut labels = Labels::default();
     let mut carrier = None;
     for (i, layer) in layers.iter().enumerate() {
-        let inner = layers.get(i.saturating_add(1)).and_then(|l| l.label);
-        let hides = inner.is_some_and(|label| !is_desktop(label));
+        let next = layers.get(i.saturating_add(1));
+        // What is around a tunnel is not one more: HTTP before a WebSocket that is known as one.
+        let tunnel = next.is_some_and(|l| l.label.is_some() && l.label == l.hiding);
+        let hides = !tunnel && next.and_then(|l| l.label).is_some_and(|label| !is_desktop(label));
         let label = layer.label.or_else(|| layer.hiding.filter(|_| hides));
         if let Some(label) = label {
             labels.push(label);
@@ -164,6 +166,14 @@ mod tests {
     fn a_shell_in_a_websocket_is_a_tunnel_and_the_shell_is_listed() {
         let http = Layer::of("http", None, true);
         let labels = resolve(&[http, layer(None, true), layer(Some("ssh"), false)]);
+        assert_eq!(labels.label, Some("websocket_tunnel"));
+        assert_eq!(labels.iter().collect::<Vec<_>>(), ["websocket_tunnel", "ssh"]);
+    }
+
+    #[test]
+    fn http_around_a_websocket_that_is_known_as_a_tunnel_is_no_tunnel_of_its_own() {
+        let http = Layer::of("http", None, true);
+        let labels = resolve(&[http, layer(Some("websocket_tunnel"), true), layer(Some("ssh"), false)]);
         assert_eq!(labels.label, Some("websocket_tunnel"));
         assert_eq!(labels.iter().collect::<Vec<_>>(), ["websocket_tunnel", "ssh"]);
     }

@@ -18,7 +18,7 @@ ordinary=(dnsmasq bind9-dnsutils nginx-light curl caddy chromium rsync mosquitto
 screens=(xvfb xdotool x11-xserver-utils xterm openbox xfonts-base)
 desktops=(xrdp freerdp2-x11 rdesktop tigervnc-standalone-server tigervnc-viewer tigervnc-tools x11vnc novnc websockify qemu-system-x86 seabios spice-client-gtk)
 tunnels=(openssh-server openssh-client wireguard-go wireguard-tools openvpn strongswan strongswan-swanctl libcharon-extra-plugins libcharon-extauth-plugins libstrongswan-extra-plugins
-    ocserv openconnect iodine dns2tcp ptunnel-ng)
+    ocserv openconnect iodine dns2tcp ptunnel-ng httptunnel socat)
 proxies=(microsocks dante-server tinyproxy shadowsocks-libev tor)
 
 apt-get update -q

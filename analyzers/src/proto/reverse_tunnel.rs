@@ -217,7 +217,7 @@ impl State {
     fn frp(&mut self, data: &[u8], muxed: bool, dir: Dir, out: &mut Out) -> Took {
         let (message, n) = if muxed {
             match wire::yamux(data)? {
-                Some((payload, n)) if payload.is_empty() => return Ok(Some(n)),
+                Some(([], n)) => return Ok(Some(n)),
                 Some((payload, n)) => (Frp::parse(payload)?, n),
                 None => return Ok(None),
             }

@@ -25,11 +25,13 @@ pub enum FindingKind {
     EgressTor,
     /// … through a carrier of its own, which ends at a server in a hosting network.
     EgressVps,
+    /// A tunnel in DNS, ICMP, HTTP, WebSocket or TLS, or one that lets somebody in from outside.
+    TunnelCovert,
 }
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RemoteControl,
         Self::RemoteControlSuspiciousOrigin,
         Self::InboundSuspiciousOrigin,
@@ -37,6 +39,7 @@ impl FindingKind {
         Self::EgressProxy,
         Self::EgressTor,
         Self::EgressVps,
+        Self::TunnelCovert,
     ];
 
     /// The contract's word.
@@ -50,6 +53,7 @@ impl FindingKind {
             Self::EgressProxy => "egress_proxy",
             Self::EgressTor => "egress_tor",
             Self::EgressVps => "egress_vps",
+            Self::TunnelCovert => "tunnel_covert",
         }
     }
 
@@ -64,6 +68,7 @@ impl FindingKind {
             Self::EgressProxy => 9_100_005,
             Self::EgressTor => 9_100_006,
             Self::EgressVps => 9_100_007,
+            Self::TunnelCovert => 9_100_008,
         }
     }
 
@@ -74,6 +79,7 @@ impl FindingKind {
             Self::RemoteControl | Self::RemoteControlSuspiciousOrigin => "Remote access",
             Self::InboundSuspiciousOrigin => "Suspicious origin",
             Self::EgressVpn | Self::EgressProxy | Self::EgressTor | Self::EgressVps => "Hidden egress",
+            Self::TunnelCovert => "Covert tunnel",
         }
     }
 }
@@ -131,6 +137,10 @@ pub struct Line {
     /// The particulars.
     pub detail: String,
 }
+
+/// Labels of which a covert tunnel's finding speaks in its own words.
+const DNS_TUNNEL: &str = "dns_tunnel";
+const REVERSE_TUNNEL: &str = "reverse_tunnel";
 
 /// Lines kept of one finding; the contract's bound on memory.
 const MAX_LINES: usize = 32;
@@ -347,6 +357,16 @@ impl Finding {
             FindingKind::EgressTor if self.label.is_none() => Severity::Medium,
             FindingKind::EgressTor => Severity::High,
             FindingKind::EgressVps => Severity::Medium,
+            // Within the network it leads nowhere that matters more than its ends; a resolver inside asks outside.
+            FindingKind::TunnelCovert if private && self.label != Some(DNS_TUNNEL) => Severity::Low,
+            // A resolver's address says nothing of where the tunnel ends.
+            FindingKind::TunnelCovert if self.label == Some(DNS_TUNNEL) => Severity::Medium,
+            FindingKind::TunnelCovert
+                if self.label == Some(REVERSE_TUNNEL) || self.far_end.class.is_suspicious_origin() =>
+            {
+                Severity::High
+            }
+            FindingKind::TunnelCovert => Severity::Medium,
         }
     }
 
@@ -410,6 +430,15 @@ impl Finding {
                 let what = through(&format!("{tool} to a server in a hosting network, {peer}"));
                 format!("{what}; who rents it does not show")
             }
+            FindingKind::TunnelCovert => match self.label {
+                Some(DNS_TUNNEL) => {
+                    format!("{host} talks through {tool}, by way of {peer}; where it ends does not show")
+                }
+                Some(REVERSE_TUNNEL) => {
+                    format!("{host} lets sessions in from outside through {tool} at {peer}")
+                }
+                _ => format!("{host} talks to {peer} through {tool}"),
+            },
         }
     }
 

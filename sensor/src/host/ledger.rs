@@ -286,6 +286,7 @@ impl Ledger {
     fn labelled(&mut self, s: &Session<'_>, ctx: Context<'_>) {
         if !s.info.category.is_remote_control() {
             self.egress(s, ctx);
+            self.covert(s, ctx);
         } else if let Some(controlled) = s.verdict.controlled {
             self.remote_control(s, controlled, ctx);
         }

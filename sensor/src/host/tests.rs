@@ -297,8 +297,8 @@ fn browsing_and_shells_at_hosting_addresses_are_no_carrier_of_ones_own() {
 #[test]
 fn a_carrier_to_a_rented_server_is_egress_vps_only_where_the_address_is_hosting() {
     for label in ["ssh_tunnel", "websocket_tunnel"] {
-        assert_eq!(Case::of(&[talk(HOST, RENTED, 22, Some(label))]).kinds(), ["egress_vps"], "{label}");
-        assert_eq!(Case::of(&[talk(HOST, HOME_LINE, 22, Some(label))]).kinds(), [] as [&str; 0], "{label}");
+        let raised = |to| Case::of(&[talk(HOST, to, 22, Some(label))]).kinds().contains(&"egress_vps");
+        assert!(raised(RENTED) && !raised(HOME_LINE), "{label}");
         // Somebody's tunnel into the host: its traffic does not leave through it.
         let into = Case::of(&[talk(RENTED, HOST, 22, Some(label))]);
         assert!(into.account(FindingKind::EgressVps).is_none(), "{label}");
@@ -306,6 +306,42 @@ fn a_carrier_to_a_rented_server_is_egress_vps_only_where_the_address_is_hosting(
     let case = Case::of(&[talk(HOST, RENTED, 22, Some("ssh_tunnel"))]);
     assert_eq!(case.raised[0].severity(), Severity::Medium);
     assert!(case.raised[0].summary().ends_with("who rents it does not show"), "{}", case.raised[0].summary());
+}
+
+#[test]
+fn a_covert_tunnel_in_use_is_a_finding_about_the_host_inside_whoever_began_it() {
+    let labels =
+        ["dns_tunnel", "icmp_tunnel", "websocket_tunnel", "http_tunnel", "tls_tunnel", "reverse_tunnel"];
+    for label in labels {
+        for session in [talk(HOST, HOME_LINE, 443, Some(label)), talk(HOME_LINE, HOST, 443, Some(label))] {
+            let case = Case::of(&[session]);
+            assert_eq!(case.kinds(), ["tunnel_covert"], "{label}");
+            assert_eq!((case.raised[0].host, case.raised[0].peer), (ip(HOST), ip(HOME_LINE)), "{label}");
+        }
+        let short = Talk { packets: 6, ..talk(HOST, HOME_LINE, 443, Some(label)) };
+        assert_eq!(Case::of(&[short]).kinds(), [] as [&str; 0], "an attempt at {label}");
+    }
+    for label in ["ssh_tunnel", "tunnel_unknown", "wireguard", "ssh"] {
+        let case = Case::of(&[talk(HOST, HOME_LINE, 443, Some(label))]);
+        assert!(case.account(FindingKind::TunnelCovert).is_none(), "{label}");
+    }
+}
+
+#[test]
+fn how_urgent_a_covert_tunnel_is_goes_by_where_it_leads() {
+    let severity = |label, to| Case::of(&[talk(HOST, to, 53, Some(label))]).raised.pop().map(|f| f.severity());
+    let of_tunnel = |label, to| {
+        let case = Case::of(&[talk(HOST, to, 53, Some(label))]);
+        case.raised.iter().find(|f| f.kind == FindingKind::TunnelCovert).map(Finding::severity)
+    };
+    assert_eq!(of_tunnel("icmp_tunnel", RENTED), Some(Severity::High));
+    assert_eq!(severity("icmp_tunnel", HOME_LINE), Some(Severity::Medium));
+    assert_eq!(severity("icmp_tunnel", "192.168.1.1"), Some(Severity::Low));
+    assert_eq!(severity("reverse_tunnel", HOME_LINE), Some(Severity::High));
+    assert_eq!(severity("dns_tunnel", "192.168.1.1"), Some(Severity::Medium));
+    assert_eq!(severity("dns_tunnel", RENTED), Some(Severity::Medium));
+    let case = Case::of(&[talk(HOST, HOME_LINE, 53, Some("dns_tunnel"))]);
+    assert!(case.raised[0].summary().ends_with("where it ends does not show"), "{}", case.raised[0].summary());
 }
 
 #[test]
