@@ -46,8 +46,8 @@ mod message {
     pub(super) const AUTH_REQUEST: u16 = 2 + 48 + 48;
     /// AuthVerify: command, length, certificate and signature. Keys have 2,048 or 3,072 bits.
     pub(super) const AUTH_VERIFY: std::ops::RangeInclusive<u16> = 700..=2600;
-    /// AuthConfirm is its command alone.
-    pub(super) const AUTH_CONFIRM: u16 = 2;
+    /// AuthConfirm is its command alone; proxies may join the question for the core's hash (two bytes of header, four) to it.
+    pub(super) const AUTH_CONFIRM: [u16; 2] = [2, 2 + 2 + 4];
     /// A relay says `c` to both ends when they are connected, `cr` where it records.
     pub(super) const CONNECTED: std::ops::RangeInclusive<u16> = 1..=2;
     /// The kind of session, in digits: 1 terminal, 2 desktop, 5 files, 10 …
@@ -61,8 +61,10 @@ mod message {
     pub(super) const GREETING_LEAST: u16 = 300;
 }
 
-/// The answer of Node's `ws` to an opening: status, Upgrade, Connection, Sec-WebSocket-Accept.
-const SWITCHED: u16 = 129;
+/// The answer of Node's `ws` to an opening: status, Upgrade, Connection, Sec-WebSocket-Accept; nginx adds its name and the date.
+const SWITCHED: [u16; 2] = [129, 129 + 15 + 37];
+/// As any proxy may have it.
+const SWITCHED_SOMEHOW: std::ops::RangeInclusive<u16> = 129..=256;
 /// Shorter is no opening of any of these connections: that of an agent has 146 bytes beside its host name.
 const OPENING_LEAST: u16 = 130;
 /// An opening of a relayed session has cookies in its target.
@@ -146,10 +148,10 @@ impl State {
         records.split_first().map(|(opening, behind)| (*opening, behind))
     }
 
-    /// What the server says once it has switched to WebSocket.
-    fn switched(&self) -> Option<&[u16]> {
-        let at = self.server.iter().position(|n| *n == SWITCHED)?;
-        self.server.get(at.saturating_add(1)..)
+    /// What the server may say once it has switched to WebSocket, for each record that may be that answer.
+    fn switched(&self, is_answer: impl Fn(u16) -> bool) -> impl Iterator<Item = &[u16]> {
+        let at = move |(at, n): (usize, &u16)| is_answer(*n).then_some(at.saturating_add(1));
+        self.server.iter().enumerate().filter_map(at).filter_map(|at| self.server.get(at..))
     }
 
     fn role(&self) -> Option<Role> {
@@ -157,16 +159,18 @@ impl State {
         if self.is_agent(said) {
             return Some(Role::Agent);
         }
-        let answers = self.switched()?;
+        if opening >= RELAY_OPENING_LEAST && said.first() == Some(&RELAY_AGENT_TAIL) {
+            let relayed = self.switched(|n| SWITCHED_SOMEHOW.contains(&n)).any(|answers| {
+                let mut heard = frames(answers, 0);
+                heard.next().is_some_and(|n| message::CONNECTED.contains(&n)) && tells_kind(heard, 0)
+            });
+            return relayed.then_some(Role::RelayAgent);
+        }
+        let answers = self.switched(|n| SWITCHED.contains(&n)).next()?;
         let mut heard = frames(answers, 0);
         let first = heard.next()?;
         if opening >= RELAY_OPENING_LEAST && message::CONNECTED.contains(&first) {
-            return match said.split_first() {
-                Some((tail, _)) if *tail == RELAY_AGENT_TAIL => {
-                    tells_kind(heard, 0).then_some(Role::RelayAgent)
-                }
-                _ => tells_kind(frames(said, MASK), 1).then_some(Role::RelayOperator),
-            };
+            return tells_kind(frames(said, MASK), 1).then_some(Role::RelayOperator);
         }
         let greets = first >= message::GREETING_LEAST && heard.next()? >= message::GREETING_LEAST;
         let asks = frames(said, MASK).next()? == message::COOKIE;
@@ -183,9 +187,9 @@ impl State {
         let theirs: Vec<u16> = frames(&self.server, 0).collect();
         let Some(at) = theirs.iter().position(|n| *n == message::AUTH_REQUEST) else { return false };
         match theirs.get(at.saturating_add(1)..) {
-            Some([confirm, ..]) if *confirm == message::AUTH_CONFIRM => true,
+            Some([confirm, ..]) if message::AUTH_CONFIRM.contains(confirm) => true,
             Some([verify, confirm, ..]) => {
-                message::AUTH_VERIFY.contains(verify) && *confirm == message::AUTH_CONFIRM
+                message::AUTH_VERIFY.contains(verify) && message::AUTH_CONFIRM.contains(confirm)
             }
             _ => false,
         }
@@ -195,7 +199,7 @@ impl State {
     fn is_hopeless(&self) -> bool {
         let short = self.opening().is_some_and(|(opening, _)| opening < OPENING_LEAST);
         let unanswered = self.server.len() > ANSWERED_BY
-            && self.switched().is_none()
+            && self.switched(|n| SWITCHED_SOMEHOW.contains(&n)).next().is_none()
             && !self.server.contains(&HEADER.saturating_add(message::AUTH_REQUEST))
             && !self.server.contains(&message::AUTH_REQUEST);
         short || unanswered
@@ -343,6 +347,16 @@ mod tests {
             -21,
         ];
         assert_eq!(run(tls13(), lengths).label, Some("meshcentral"));
+    }
+
+    #[test]
+    fn messages_that_a_proxy_joins_and_an_answer_that_it_adds_to_are_still_known() {
+        let control: &[i32] = &[
+            -27, -1703, -96, -69, 69, 188, -298, -282, -198, 19, 21, 67, 19, 21, 115, -117, 21, 21, 1435, -27,
+        ];
+        assert_eq!(run(tls13(), control).label, Some("meshcentral"));
+        let relay: &[i32] = &[-27, -1703, -97, -69, 69, -298, -298, 417, 38, -198, -20, -84, -20];
+        assert_eq!(run(tls13(), relay).label, Some("meshcentral"));
     }
 
     #[test]
