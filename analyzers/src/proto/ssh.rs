@@ -1,6 +1,7 @@
 //! SSH, its transport's opening (RFC 4253; version 1 by its identification strings only).
 //!
-//! In: both directions of a stream from their first bytes, or one; also from a KEXINIT on, where the strings before it are lost.
+//! In: both directions of a stream from their first bytes, or one; also from a KEXINIT on, where the strings before it are lost, and
+//! from behind the key exchange on, by sizes in both directions (`ssh/midstream.rs`).
 //! Out: the label `ssh`, the versions and HASSH of both sides, and who is the client by what was said rather than by who opened. What
 //! is done over the connection is encrypted from NEWKEYS on; from the sizes that are left, `ssh_tunnel` where they show a forwarded
 //! connection (`ssh/channels.rs`).
@@ -14,12 +15,15 @@ use crate::{
 mod beside;
 #[path = "ssh/channels.rs"]
 mod channels;
+#[path = "ssh/midstream.rs"]
+mod midstream;
 #[path = "ssh/packing.rs"]
 mod packing;
 #[path = "ssh/wire.rs"]
 mod wire;
 
 use channels::{Channels, Forwarded, Sender};
+use midstream::{Found, Midstream};
 use packing::{Lists, Packing};
 use wire::{Banner, Offers, begins_with_kexinit, message};
 
@@ -63,10 +67,25 @@ const FORWARDED_BESIDE: Kind = Kind {
            encrypt-and-MAC do not show it",
 };
 
+const PACKETS: Kind = Kind {
+    name: "ssh.packets",
+    decibans: 25,
+    says: "encrypted packets with lengths in clear that chain in both directions, blocks and MAC of SSH's sizes (RFC 4253 section 6, \
+           RFC 5647 section 7.3, OpenSSH's encrypt-then-MAC modes)",
+};
+const SIZES: Kind = Kind {
+    name: "ssh.sizes",
+    decibans: 15,
+    says: "by sizes: both directions write in SSH's lattice of blocks and MAC, bytes without any framing, the smallest as large as a key \
+           stroke is (RFC 4253 section 6); the beginning is not in the capture",
+};
+
 /// What is known of the connection.
 #[derive(Debug, Default)]
 pub struct State {
     sides: [Half; 2],
+    /// Where nothing in clear is left.
+    midstream: Option<Box<Midstream>>,
     /// Direction of the client, once something said it.
     client: Option<Dir>,
     channels: Reading,
@@ -120,20 +139,24 @@ impl Analyzer for State {
         app_proto: "ssh",
         transports: &[Transport::Tcp],
         ports: &[22, 2222],
-        first: FirstBytes::of(b"S\0"),
+        first: FirstBytes::ANY,
         budget: BUDGET,
         carrier: false,
         reference: "RFC 4253, RFC 4250, RFC 4254",
-        evidence: &[BANNER, BANNERS, OFFERS, KEY_EXCHANGE, FORWARDED, FORWARDED_BESIDE],
+        evidence: &[BANNER, BANNERS, OFFERS, KEY_EXCHANGE, FORWARDED, FORWARDED_BESIDE, PACKETS, SIZES],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
+        let late = || if p.from_start { Verdict::No } else { midstream::probe(p) };
         if p.data.first() == Some(&0) {
-            return begins_with_kexinit(p.data);
+            return match begins_with_kexinit(p.data) {
+                Verdict::No => late(),
+                verdict => verdict,
+            };
         }
         let magic = b"SSH-";
         if !magic.starts_with(p.data.get(..4).unwrap_or(p.data)) {
-            return Verdict::No;
+            return late();
         }
         match p.data.get(4..) {
             None => Verdict::More,
@@ -146,6 +169,13 @@ impl Analyzer for State {
     }
 
     fn on_data(&mut self, seg: &Segment<'_>, out: &mut Out) -> Next {
+        if let Some(midstream) = &mut self.midstream {
+            return from_sizes(midstream, seg, out);
+        }
+        let clear = seg.data.starts_with(b"SSH-") || begins_with_kexinit(seg.data) == Verdict::Yes;
+        if seg.gap && !clear && self.sides.iter().all(Half::is_silent) {
+            return from_sizes(self.midstream.insert(Box::default()), seg, out);
+        }
         let mut r = Reader::new(seg.data);
         if seg.gap {
             self.channels = Reading::Over; // sizes in sequence are all there is
@@ -380,6 +410,28 @@ impl State {
         };
         let ssh = out.facts.ssh.get_or_insert_default();
         (ssh.client, ssh.server) = (side(client), side(client.reverse()));
+    }
+}
+
+/// Behind the key exchange: a segment of ciphertext.
+fn from_sizes(midstream: &mut Midstream, seg: &Segment<'_>, out: &mut Out) -> Next {
+    match midstream.segment(seg.dir, seg.data, seg.gap) {
+        midstream::Step::On => Next::Continue { consumed: seg.data.len() },
+        midstream::Step::Foreign => Next::NotMine,
+        midstream::Step::Found(found) => {
+            match found {
+                Found::Chain { packets, mac } => {
+                    out.evidence(&PACKETS, format!("{packets} packets, MAC of {mac} B"));
+                }
+                Found::Lattice { writes, smallest, block } => {
+                    let detail = format!("{writes} writes, blocks of {block} B, the smallest {smallest} B");
+                    out.evidence(&SIZES, detail);
+                }
+            }
+            out.is("ssh");
+            out.basis = Basis::Midstream;
+            Next::Done
+        }
     }
 }
 
