@@ -25,6 +25,7 @@ pub mod decibans;
 pub mod dns_message;
 mod facts;
 pub mod fingerprint;
+mod http_disguise;
 pub mod http_head;
 pub mod inside_tls;
 mod label;

@@ -5,6 +5,7 @@
 //! seen; after a CONNECT or a 101 every later byte as inner stream.
 //! Lines are consumed one by one, so a head of any cut is read and a truncated one gives what it had.
 
+use crate::http_disguise::{Disguise, Exchange};
 use crate::http_head::{StartLine, absolute_authority, authority, field, number, opens, text};
 use crate::{
     Analyzer, Basis, Dir, FirstBytes, Http, Kind, Meta, Next, Out, Probe, Segment, Short, Transport, Verdict,
@@ -42,6 +43,16 @@ const PROXY_FIELD: Kind = Kind {
     decibans: 15,
     says: "the request has a Proxy-Authorization (RFC 9110 section 11.7.2) or Proxy-Connection field, sent to proxies only",
 };
+const FALSE_WEBSOCKET: Kind = Kind {
+    name: "http.false_websocket",
+    decibans: 33,
+    says: "a WebSocket whose key is not hashed into its answer and whose client goes on all the same: simple-obfs (obfs_http.c; RFC 6455 section 4)",
+};
+const TOR_DIRECTORY: Kind = Kind {
+    name: "http.tor_directory",
+    decibans: 33,
+    says: "a document below /tor/ was served together with the asker's address (Tor's dir-spec section 4)",
+};
 const NOVNC: Kind = Kind {
     name: "http.novnc",
     decibans: 8,
@@ -56,6 +67,7 @@ pub struct State {
     /// Direction of the requests, once one or an answer was seen.
     requests: Option<Dir>,
     answer: Answer,
+    exchange: Exchange,
 }
 
 /// Where the reading of one direction is.
@@ -124,7 +136,16 @@ impl Analyzer for State {
         budget: 65_536,
         carrier: true,
         reference: "RFC 9112, RFC 9110, RFC 6455 section 4",
-        evidence: &[CONNECT, CONNECT_GRANTED, ABSOLUTE, ABSOLUTE_SERVED, PROXY_FIELD, NOVNC],
+        evidence: &[
+            CONNECT,
+            CONNECT_GRANTED,
+            ABSOLUTE,
+            ABSOLUTE_SERVED,
+            PROXY_FIELD,
+            NOVNC,
+            FALSE_WEBSOCKET,
+            TOR_DIRECTORY,
+        ],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
@@ -297,7 +318,11 @@ impl State {
             self.half(dir).body.chunked = contains_word(value, b"chunked");
         }
         let Some(http) = out.facts.http.as_mut() else { return };
+        if self.requests == Some(dir.reverse()) {
+            self.exchange.answered(name, value);
+        }
         if self.requests == Some(dir) {
+            self.exchange.asked(name, value);
             self.request_field(&is, value, http);
             // The value may be a password.
             if is(b"proxy-authorization") || is(b"proxy-connection") {
@@ -351,6 +376,9 @@ impl State {
         }
         let status = self.answer.status;
         let request = self.request.take().unwrap_or_default();
+        if disguised(self.exchange, status, out) {
+            return Step::Done;
+        }
         if status == SWITCHING_PROTOCOLS {
             return self.hand_on();
         }
@@ -406,6 +434,22 @@ impl State {
         }
         Step::On
     }
+}
+
+/// Says so when the exchange is something else's.
+fn disguised(exchange: Exchange, status: u16, out: &mut Out) -> bool {
+    let Some(http) = out.facts.http.as_deref() else { return false };
+    let target: Box<str> = http.url.clone().unwrap_or_default();
+    let (kind, label, detail) = match exchange.tells(status, target.as_bytes()) {
+        Some(Disguise::SimpleObfs) => {
+            (&FALSE_WEBSOCKET, "shadowsocks", http.hostname.clone().unwrap_or_default())
+        }
+        Some(Disguise::TorDirectory) => (&TOR_DIRECTORY, "tor", target),
+        None => return false,
+    };
+    out.evidence(kind, detail);
+    out.is(label);
+    true
 }
 
 /// Says so when the answer in direction `dir` is the page or a script of a desktop in the browser.
@@ -635,5 +679,31 @@ mod tests {
         let got = answered(GET, b"SSH-2.0-OpenSSH_9.2\r\n");
         assert!(got.mine);
         assert_eq!(got.out.facts.http.unwrap().status, None);
+    }
+
+    #[test]
+    fn a_false_websocket_is_shadowsocks_and_a_directory_is_tor() {
+        let obfs: &[(Dir, &[u8])] = &[
+            (
+                Dir::ToServer,
+                b"GET / HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: curl/7.43.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                  Sec-WebSocket-Key: Lt7wAMa/Zks58/0IEiPQFw==\r\nContent-Length: 4\r\n\r\n\xdb\x38\x51\xf0",
+            ),
+            (
+                Dir::ToClient,
+                b"HTTP/1.1 101 Switching Protocols\r\nServer: nginx/1.10.9\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                  Sec-WebSocket-Accept: c0gzZlHcsHT/XEkZSpToKg==\r\n\r\n\x85\x4e",
+            ),
+        ];
+        let tor: &[(Dir, &[u8])] = &[
+            (Dir::ToServer, b"GET /tor/server/all.z HTTP/1.0\r\nHost: 198.51.100.7\r\n\r\n"),
+            (Dir::ToClient, b"HTTP/1.0 200 OK\r\nX-Your-Address-Is: 203.0.113.9\r\n\r\n"),
+        ];
+        for (payloads, label) in [(obfs, "shadowsocks"), (tor, "tor")] {
+            for piece in [usize::MAX, 7] {
+                let fixture = Fixture { name: "", transport: Transport::Tcp, payloads };
+                assert_eq!(drive::<State>(&fixture, piece).out.label, Some(label));
+            }
+        }
     }
 }
