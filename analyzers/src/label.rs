@@ -102,6 +102,16 @@ impl Labels {
         self.all.iter().copied().flatten()
     }
 
+    /// Puts a brand over the protocol that it sells: the protocol stays in the list, the brand leads. Whether there was room for it.
+    pub fn brand(&mut self, brand: &'static str) -> bool {
+        self.push(brand);
+        let there = self.iter().any(|label| label == brand);
+        if there {
+            self.label = Some(brand);
+        }
+        there
+    }
+
     fn push(&mut self, label: &'static str) {
         if self.iter().any(|l| l == label) {
             return;
@@ -176,6 +186,17 @@ mod tests {
         let labels = resolve(&[http, layer(Some("websocket_tunnel"), true), layer(Some("ssh"), false)]);
         assert_eq!(labels.label, Some("websocket_tunnel"));
         assert_eq!(labels.iter().collect::<Vec<_>>(), ["websocket_tunnel", "ssh"]);
+    }
+
+    #[test]
+    fn a_brand_leads_before_its_protocol_where_there_is_room() {
+        let mut labels = resolve(&[layer(Some("wireguard"), false)]);
+        assert!(labels.brand("mullvad"));
+        assert_eq!(labels.label, Some("mullvad"));
+        assert_eq!(labels.iter().collect::<Vec<_>>(), ["wireguard", "mullvad"]);
+        let mut full = resolve(&["socks", "ssh", "rdp", "openvpn"].map(|l| layer(Some(l), false)));
+        assert!(!full.brand("mullvad"));
+        assert_eq!(full.label, Some("openvpn"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! every later byte as inner stream, and what GNU httptunnel carries.
 //! Lines are consumed one by one, so a head of any cut is read and a truncated one gives what it had.
 
+use crate::http_disguise::{Disguise, Exchange};
 use crate::http_head::{StartLine, absolute_authority, authority, field, number, opens, text};
 use crate::http_tool::HttpTool;
 use crate::{
@@ -49,6 +50,16 @@ const PROXY_FIELD: Kind = Kind {
     decibans: 15,
     says: "the request has a Proxy-Authorization (RFC 9110 section 11.7.2) or Proxy-Connection field, sent to proxies only",
 };
+const FALSE_WEBSOCKET: Kind = Kind {
+    name: "http.false_websocket",
+    decibans: 33,
+    says: "a WebSocket whose key is not hashed into its answer and whose client goes on all the same: simple-obfs (obfs_http.c; RFC 6455 section 4)",
+};
+const TOR_DIRECTORY: Kind = Kind {
+    name: "http.tor_directory",
+    decibans: 33,
+    says: "a document below /tor/ was served together with the asker's address (Tor's dir-spec section 4)",
+};
 const NOVNC: Kind = Kind {
     name: "http.novnc",
     decibans: 8,
@@ -68,6 +79,7 @@ pub struct State {
     /// Direction of the requests, once one or an answer was seen.
     requests: Option<Dir>,
     answer: Answer,
+    exchange: Exchange,
 }
 
 /// Where the reading of one direction is.
@@ -158,6 +170,8 @@ impl Analyzer for State {
             REGEORG,
             WEBSOCKET,
             TOOL,
+            FALSE_WEBSOCKET,
+            TOR_DIRECTORY,
         ],
     };
 
@@ -350,7 +364,11 @@ impl State {
             self.half(dir).body.chunked = contains_word(value, b"chunked");
         }
         let Some(http) = out.facts.http.as_mut() else { return };
+        if self.requests == Some(dir.reverse()) {
+            self.exchange.answered(name, value);
+        }
         if self.requests == Some(dir) {
+            self.exchange.asked(name, value);
             self.request_field(&is, value, http);
             // The value may be a password.
             if is(b"proxy-authorization") || is(b"proxy-connection") {
@@ -414,6 +432,9 @@ impl State {
         let status = self.answer.status;
         let request = self.request.take().unwrap_or_default();
         let tool = is_of_tool(out, status, dir);
+        if disguised(self.exchange, status, out) {
+            return Step::Done;
+        }
         if status == SWITCHING_PROTOCOLS {
             if let Some(tool) = request.socket {
                 out.evidence(&WEBSOCKET, tool);
@@ -506,6 +527,22 @@ fn is_of_tool(out: &mut Out, status: u16, dir: Dir) -> bool {
     if tool.operates_client {
         out.controlled = Some(dir.receiver());
     }
+    true
+}
+
+/// Says so when the exchange is something else's.
+fn disguised(exchange: Exchange, status: u16, out: &mut Out) -> bool {
+    let Some(http) = out.facts.http.as_deref() else { return false };
+    let target: Box<str> = http.url.clone().unwrap_or_default();
+    let (kind, label, detail) = match exchange.tells(status, target.as_bytes()) {
+        Some(Disguise::SimpleObfs) => {
+            (&FALSE_WEBSOCKET, "shadowsocks", http.hostname.clone().unwrap_or_default())
+        }
+        Some(Disguise::TorDirectory) => (&TOR_DIRECTORY, "tor", target),
+        None => return false,
+    };
+    out.evidence(kind, detail);
+    out.is(label);
     true
 }
 
@@ -781,5 +818,31 @@ mod tests {
         let payloads: &[(Dir, &[u8])] = &[(Dir::ToServer, request), (Dir::ToClient, answer)];
         let out = drive::<State>(&Fixture { name: "", transport: Transport::Tcp, payloads }, 5).out;
         assert_eq!((out.label, out.controlled), (Some("meshcentral"), Some(Side::Src)));
+    }
+
+    #[test]
+    fn a_false_websocket_is_shadowsocks_and_a_directory_is_tor() {
+        let obfs: &[(Dir, &[u8])] = &[
+            (
+                Dir::ToServer,
+                b"GET / HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: curl/7.43.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                  Sec-WebSocket-Key: Lt7wAMa/Zks58/0IEiPQFw==\r\nContent-Length: 4\r\n\r\n\xdb\x38\x51\xf0",
+            ),
+            (
+                Dir::ToClient,
+                b"HTTP/1.1 101 Switching Protocols\r\nServer: nginx/1.10.9\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                  Sec-WebSocket-Accept: c0gzZlHcsHT/XEkZSpToKg==\r\n\r\n\x85\x4e",
+            ),
+        ];
+        let tor: &[(Dir, &[u8])] = &[
+            (Dir::ToServer, b"GET /tor/server/all.z HTTP/1.0\r\nHost: 198.51.100.7\r\n\r\n"),
+            (Dir::ToClient, b"HTTP/1.0 200 OK\r\nX-Your-Address-Is: 203.0.113.9\r\n\r\n"),
+        ];
+        for (payloads, label) in [(obfs, "shadowsocks"), (tor, "tor")] {
+            for piece in [usize::MAX, 7] {
+                let fixture = Fixture { name: "", transport: Transport::Tcp, payloads };
+                assert_eq!(drive::<State>(&fixture, piece).out.label, Some(label));
+            }
+        }
     }
 }

@@ -48,9 +48,16 @@ const LOOKUP_SITE: Kind = Kind {
     says: "a name of the tool's web site was looked up; never a label",
 };
 
+/// Given where flows and names come together (`pipeline/brand.rs`).
+pub const NAMED: Kind = Kind {
+    name: "catalogue.named",
+    decibans: 10,
+    says: "an answer on the wire gave a session name of the tool to this address before; judgement: the protocol is a VPN's, and its server was just looked up by that name",
+};
+
 /// All evidence that the catalogue can give.
-pub const KINDS: [&Kind; 8] =
-    [&SNI, &ALPN, &CERTIFICATE, &CERTIFICATE_NAME, &HOST, &SITE, &LOOKUP, &LOOKUP_SITE];
+pub const KINDS: [&Kind; 9] =
+    [&SNI, &ALPN, &CERTIFICATE, &CERTIFICATE_NAME, &HOST, &NAMED, &SITE, &LOOKUP, &LOOKUP_SITE];
 
 /// Look-ups told of one flow: more of them say no more.
 const LOOKUPS_TOLD: usize = 4;

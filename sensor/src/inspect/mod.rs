@@ -11,7 +11,7 @@ mod order;
 mod stream;
 pub mod watch;
 
-pub use catalogue::{KINDS as CATALOGUE_KINDS, LookedUp};
+pub use catalogue::{KINDS as CATALOGUE_KINDS, LookedUp, NAMED};
 pub use layers::{ProbeTable, Verdict};
 
 use crate::catalog::Catalogue;

@@ -5,6 +5,7 @@
 //! one thread; with more, bounded channels join them. Results do not depend on how many there are.
 
 mod apart;
+mod brand;
 mod counters;
 mod reduce;
 mod report;

@@ -7,17 +7,20 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::brand;
 use super::counters::{Counters, Front};
-use super::report::{Ended, Report};
+use super::report::{Ended, FlowId, Report};
 use super::shed::Level;
 use super::switch::Switch;
 use super::unit::Tick;
 use farend_analyzers::Side;
 
+use crate::catalog::Catalogue;
 use crate::clock::SECOND_NS;
 use crate::decode::proto;
 use crate::home::Home;
 use crate::host::{Context, Finding, HostRecord, Ledger, Loss, Names, Weights, far_side};
+use crate::inspect::Verdict;
 use crate::intel::{FarEnd, Intel};
 
 /// Flow ids remembered for `flow.alerted`.
@@ -96,6 +99,7 @@ pub struct Reducer<S> {
     home: Home,
     ledger: Ledger,
     names: Names,
+    catalogue: &'static Catalogue,
     sink: S,
     alerted: HashSet<u64>,
     /// Findings raised while nothing was known to be inside: given at the end if that has not changed.
@@ -115,6 +119,7 @@ impl<S: Sink> Reducer<S> {
             home,
             ledger: Ledger::new(weights),
             names: Names::default(),
+            catalogue: Catalogue::embedded(),
             sink,
             alerted: HashSet::new(),
             time_ns: i64::MIN,
@@ -132,6 +137,12 @@ impl<S: Sink> Reducer<S> {
         Self { switch: Some(switch), ..self }
     }
 
+    /// Names are what this catalogue says.
+    #[must_use]
+    pub fn with_catalogue(self, catalogue: &'static Catalogue) -> Self {
+        Self { catalogue, ..self }
+    }
+
     /// What is known from the start of frames that were never captured.
     #[must_use]
     pub fn with_losses(self, losses: Option<[u64; 2]>) -> Self {
@@ -143,11 +154,22 @@ impl<S: Sink> Reducer<S> {
         self.sink.failed()
     }
 
+    /// Puts the brand over a VPN's protocol, where the far end's name tells it.
+    fn brand(&self, flow: &FlowId, verdict: &mut Verdict, ctx: Context<'_>) {
+        if verdict.labels.label.is_none() {
+            return;
+        }
+        let far = flow.ip[far_side(flow, Some(verdict), ctx)];
+        let name = self.names.of(far, flow.birth.first_ns.saturating_add(SECOND_NS));
+        brand::add(verdict, far, name, flow.birth.number, self.catalogue);
+    }
+
     /// Takes the reports of all workers for one tick.
     pub fn tick(&mut self, tick: &Tick, reports: Vec<Report>) {
         if let Some(newer) = self.switch.as_ref().and_then(|switch| switch.newer(&mut self.generation)) {
             self.intel = Arc::clone(&newer.intel);
             self.home.clone_from(&newer.home);
+            self.catalogue = newer.catalogue;
             self.ledger.set_weights(newer.weights.clone());
         }
         if let Some(front) = &tick.front {
@@ -179,6 +201,14 @@ impl<S: Sink> Reducer<S> {
         all.ended.sort_by_key(|e| (e.flow.birth.input, e.flow.birth.number, e.flow.birth.layer));
         for learned in &all.names {
             self.names.learn(learned.name.addr, &learned.name.name, learned.name.ttl, learned.ts_ns);
+        }
+        for sighting in &mut all.sightings {
+            self.brand(&sighting.flow, &mut sighting.verdict, ctx);
+        }
+        for ended in all.ended.iter_mut().chain(&mut all.lasting) {
+            if let Some(verdict) = ended.verdict.as_deref_mut() {
+                self.brand(&ended.flow, verdict, ctx);
+            }
         }
         // While nobody is known to be inside, a finding may be about the wrong side: it waits for the end.
         let may_raise = !home.is_auto() || tick.private_seen || tick.last;
