@@ -47,6 +47,7 @@ pub(crate) fn drive(id: Id, input: &[u8]) {
                 data: &bytes[..bytes.len().min(2_048)],
                 wire_len,
                 other: &pending[1 - d],
+                earlier: &[],
                 from_start: !gap,
                 port_hint: flags & 1 != 0,
             };

@@ -451,6 +451,7 @@ mod tests {
             data: banner[0].1,
             wire_len: 24,
             other: &[],
+            earlier: &[],
             from_start: false,
             port_hint: false,
         };

@@ -190,7 +190,7 @@ fn on_port_4500(packets: &[[u8; 32]]) -> Option<&'static str> {
         data: &packets[0],
         wire_len: 32,
         other: &[],
-            earlier: &[],
+        earlier: &[],
         from_start: true,
         port_hint: true,
     };

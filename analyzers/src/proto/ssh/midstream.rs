@@ -328,6 +328,7 @@ mod tests {
             data,
             wire_len: data.len(),
             other,
+            earlier: &[],
             from_start: false,
             port_hint: true,
         })
