@@ -19,10 +19,11 @@ screens=(xvfb xdotool x11-xserver-utils xterm openbox xfonts-base)
 desktops=(xrdp freerdp2-x11 rdesktop tigervnc-standalone-server tigervnc-viewer tigervnc-tools x11vnc novnc websockify qemu-system-x86 seabios spice-client-gtk)
 tunnels=(openssh-server openssh-client wireguard-go wireguard-tools openvpn strongswan strongswan-swanctl libcharon-extra-plugins libcharon-extauth-plugins libstrongswan-extra-plugins
     ocserv openconnect iodine dns2tcp ptunnel-ng httptunnel socat)
+meshes=(tinc n2n fastd nebula yggdrasil)
 proxies=(microsocks dante-server tinyproxy shadowsocks-libev tor)
 
 apt-get update -q
-apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold "${basics[@]}" "${ordinary[@]}" "${screens[@]}" "${desktops[@]}" "${tunnels[@]}" "${proxies[@]}"
+apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold "${basics[@]}" "${ordinary[@]}" "${screens[@]}" "${desktops[@]}" "${tunnels[@]}" "${meshes[@]}" "${proxies[@]}"
 
 mkdir -p "$tools/npm"
 [ -x "$tools/venv/bin/python" ] || /usr/bin/python3 -m venv "$tools/venv"

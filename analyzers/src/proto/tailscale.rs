@@ -158,7 +158,7 @@ impl State {
             out.evidence(&ANSWER, how);
             out.is("tailscale");
         }
-        let enough = self.handed_on >= INNER_MAX || self.strangers >= u8::MAX;
+        let enough = self.handed_on >= INNER_MAX || self.strangers > STRANGERS_MAX;
         if out.label.is_some() && enough { Next::Done } else { go_on }
     }
 }

@@ -182,7 +182,7 @@ impl Analyzer for State {
             Step::Greeted if from_server => return Next::Continue { consumed: 0 },
             Step::Greeted if text.starts_with(greeting::HOST) => self.step = Step::Host,
             Step::Host if from_server && text.starts_with(greeting::CHALLENGE) => {
-                self.step = Step::Challenged
+                self.step = Step::Challenged;
             }
             Step::Challenged if from_server && text.starts_with(greeting::LET_IN) => {
                 let flags = text.get(greeting::LET_IN.len()..).unwrap_or_default();

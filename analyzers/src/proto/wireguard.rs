@@ -7,6 +7,7 @@
 //! Services that put something into the reserved bytes or lengthen the handshake are found by the same indices. Cloudflare's puts its
 //! client's number there: then `warp` is told beside it.
 //!
+//! Tailscale's discovery between the datagrams tells `tailscale` beside it, where `tailscale.rs` did not see the flow begin.
 //! Variants that change the message types are told by `amneziawg.rs`, as far as it goes.
 
 use crate::{
@@ -88,6 +89,18 @@ const CLIENT_NUMBER: Kind = Kind {
            setting of clients that imitate it); no other service is known to",
 };
 
+const DISCOVERY: Kind = Kind {
+    name: "wireguard.discovery",
+    decibans: 25,
+    says: "between WireGuard's datagrams a discovery message of Tailscale's: six bytes of magic (Tailscale disco/disco.go)",
+};
+
+/// Tailscale's discovery, which has an analyzer of its own that takes flows from their beginning: magic, key, nonce, box.
+const DISCO_MAGIC: &[u8] = b"TS\xf0\x9f\x92\xac";
+const DISCO_LEN_MIN: usize = 80;
+/// Datagrams behind a recognition in the middle among which such a message would be: it comes every few seconds.
+const WATCH: u8 = 32;
+
 /// One direction.
 #[derive(Debug, Default)]
 struct Side {
@@ -153,6 +166,10 @@ pub struct State {
     said_cookie: bool,
     /// A response named the initiation.
     answered: bool,
+    /// A discovery message of Tailscale's was seen.
+    discovery: bool,
+    /// Recognised in the middle: datagrams seen since.
+    watched: Option<u8>,
     strangers: u8,
     data_packets: u8,
 }
@@ -262,6 +279,10 @@ impl State {
 
     /// Whose service it is, once both sides have shown the same number in the reserved bytes.
     fn name_service(&self, out: &mut Out) {
+        if self.discovery && out.brand.is_none() {
+            out.evidence(&DISCOVERY, "");
+            out.brand = Some("tailscale");
+        }
         let [up, down] = &self.sides;
         if up.number == down.number && up.number != [0; 3] && out.brand.is_none() {
             let [a, b, c] = up.number;
@@ -317,7 +338,11 @@ impl State {
         out.is("wireguard");
         out.basis = Basis::Midstream;
         self.name_service(out);
-        Next::Done
+        if out.brand.is_some() {
+            return Next::Done;
+        }
+        self.watched = Some(0);
+        Next::Continue { consumed: seg.data.len() }
     }
 }
 
@@ -333,7 +358,7 @@ impl Analyzer for State {
         budget: 65_536,
         carrier: false,
         reference: "Donenfeld, WireGuard: Next Generation Kernel Network Tunnel, NDSS 2017, section 5.4",
-        evidence: &[INITIATION, INITIATIONS, RESPONSE, SESSION, COOKIE, DATA, CLIENT_NUMBER],
+        evidence: &[INITIATION, INITIATIONS, RESPONSE, SESSION, COOKIE, DATA, CLIENT_NUMBER, DISCOVERY],
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
@@ -363,6 +388,15 @@ impl Analyzer for State {
 
     fn on_data(&mut self, seg: &Segment<'_>, out: &mut Out) -> Next {
         let go_on = Next::Continue { consumed: seg.data.len() };
+        self.discovery |= seg.wire_len >= DISCO_LEN_MIN && seg.data.starts_with(DISCO_MAGIC);
+        if let Some(watched) = &mut self.watched {
+            *watched = watched.saturating_add(1);
+            let over = *watched >= WATCH || self.discovery;
+            if over {
+                self.name_service(out);
+            }
+            return if over { Next::Done } else { go_on };
+        }
         if let Some(heard) = self.heard.get_mut(seg.dir.index()) {
             *heard = true;
         }

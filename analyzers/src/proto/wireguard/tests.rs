@@ -112,6 +112,23 @@ fn the_same_number_in_both_sides_reserved_bytes_is_warps_beside_wireguard() {
 }
 
 #[test]
+fn discovery_before_or_behind_a_recognition_in_the_middle_is_tailscales_beside_wireguard() {
+    let mut disco = b"TS\xf0\x9f\x92\xac".to_vec();
+    disco.resize(92, 0xA5);
+    let brand = |at: usize, disco: &[u8]| {
+        let mut payloads: Vec<(Dir, &[u8])> = DATA_ONLY.payloads.to_vec();
+        payloads.extend([DATA_ONLY.payloads[0]; 4]);
+        payloads.insert(at, (DOWN, disco));
+        let got = drive::<State>(&Fixture { payloads: &payloads, ..DATA_ONLY }, usize::MAX);
+        assert_eq!((got.out.label, got.out.basis), (Some("wireguard"), Basis::Midstream));
+        got.out.brand
+    };
+    assert_eq!(brand(1, &disco), Some("tailscale"));
+    assert_eq!(brand(6, &disco), Some("tailscale"));
+    assert_eq!(brand(6, &disco[..60]), None);
+}
+
+#[test]
 fn strangers_after_an_answer_do_not_take_the_label_back() {
     const ANSWER: &[u8] = &message::<92>([2, 7, 8, 9, 5, 6, 7, 8, 0x11, 0x22, 0x33, 0x44]);
     let mut payloads = vec![(UP, INIT), (DOWN, ANSWER)];
