@@ -24,6 +24,7 @@ pub(crate) fn drive(id: Id, input: &[u8]) {
     let mut running = Running::start(id).expect("an analyzer's number");
     let mut out = Out::default();
     let mut pending: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
+    let mut earlier: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
     let mut fed = [0usize; 2];
     let (mut ts_ns, mut chosen) = (1_700_000_000_000_000_000_i64, false);
     for packet in 1..=PAYLOADS as u64 {
@@ -47,7 +48,7 @@ pub(crate) fn drive(id: Id, input: &[u8]) {
                 data: &bytes[..bytes.len().min(2_048)],
                 wire_len,
                 other: &pending[1 - d],
-                earlier: &[],
+                earlier: if transport.is_stream() { &[] } else { &earlier[d] },
                 from_start: !gap,
                 port_hint: flags & 1 != 0,
             };
@@ -56,6 +57,9 @@ pub(crate) fn drive(id: Id, input: &[u8]) {
             if let Some(first) = bytes.first().filter(|_| chosen) {
                 assert!(meta.first.has(*first), "{}: said yes to first byte {first:#04x}", meta.name);
             }
+        }
+        if earlier[d].is_empty() {
+            earlier[d].clone_from(&bytes);
         }
         out.packet = packet;
         let segment = Segment { dir, transport, data: &bytes, wire_len, gap, ts_ns };

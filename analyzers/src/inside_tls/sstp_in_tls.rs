@@ -82,7 +82,7 @@ impl Rule for State {
             (Step::Finished | Step::Request, false) => {}
             (Step::Connect, false) => self.answered = true,
             (Step::Connect, true) if inside == size::CONNECT && self.answered => {
-                self.step = Step::Acknowledge
+                self.step = Step::Acknowledge;
             }
             (Step::Acknowledge, false) if inside == size::ACKNOWLEDGE => self.step = Step::Connected,
             (Step::Connected, true) if inside == size::CONNECTED && self.ppp.iter().all(|n| *n > 0) => {

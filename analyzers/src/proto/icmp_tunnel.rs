@@ -217,6 +217,10 @@ impl Analyzer for State {
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
+        // R-UDP proves itself; what it shares with other tunnels does not.
+        if crate::softether::is_signed(p.data) {
+            return Verdict::No;
+        }
         // A tunnel may be idle at first.
         if is_plain(p.data) && Message::parse(p.data, p.wire_len).is_none() {
             Verdict::More

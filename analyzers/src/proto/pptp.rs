@@ -54,6 +54,8 @@ mod gre {
     pub(super) const PPP: u16 = 0x880B;
 }
 
+/// GRE packets that make a recognition: each fixes 46 bits, and a call is more than one of them.
+const GRE_RUN: u8 = 2;
 /// GRE packets after which a flow without data of PPTP's is let go.
 const GRE_GIVE_UP: u8 = 16;
 
@@ -89,6 +91,8 @@ pub struct State {
     requested: bool,
     refused: bool,
     gre_packets: u8,
+    /// A packet of GRE had a payload.
+    carries: bool,
 }
 
 /// A control message, as far as it matters.
@@ -172,13 +176,16 @@ impl State {
     fn on_gre(&mut self, seg: &Segment<'_>, out: &mut Out) -> Next {
         self.gre_packets = self.gre_packets.saturating_add(1);
         match enhanced_gre(seg.data, seg.wire_len) {
-            Some((call, len)) if len > 0 => {
-                out.evidence(&GRE, format!("call {call}, {len} B of PPP"));
+            Some((call, len)) if (self.carries || len > 0) && self.gre_packets >= GRE_RUN => {
+                out.evidence(&GRE, format!("call {call}, {} packets", self.gre_packets));
                 out.is("pptp");
                 out.basis = Basis::Midstream;
                 Next::Done
             }
-            Some(_) if self.gre_packets < GRE_GIVE_UP => Next::Continue { consumed: seg.data.len() },
+            Some((_, len)) if self.gre_packets < GRE_GIVE_UP => {
+                self.carries |= len > 0;
+                Next::Continue { consumed: seg.data.len() }
+            }
             Some(_) => Next::Done,
             None => Next::NotMine,
         }
@@ -338,8 +345,14 @@ mod tests {
     #[test]
     fn enhanced_gre_with_ppp_is_pptp_and_a_lone_acknowledgment_waits() {
         assert_eq!(drive::<State>(&ONE_CALL, usize::MAX).out.label, Some("pptp"));
-        let payloads = &ONE_CALL.payloads[..1];
-        assert_eq!(drive::<State>(&Fixture { payloads, ..ONE_CALL }, usize::MAX).out.label, None);
+        let [acknowledgment, data] = [ONE_CALL.payloads[0], ONE_CALL.payloads[1]];
+        for (payloads, label) in [
+            (&[acknowledgment, acknowledgment][..], None),
+            (&[data][..], None),
+            (&[data, acknowledgment][..], Some("pptp")),
+        ] {
+            assert_eq!(drive::<State>(&Fixture { payloads, ..ONE_CALL }, usize::MAX).out.label, label);
+        }
         // Version, protocol, length, checksum bit, a payload without a number.
         let data = ONE_CALL.payloads[1].1;
         for (at, byte) in [(1, 0x00), (3, 0x0c), (5, 9), (0, 0xB0), (0, 0x20)] {

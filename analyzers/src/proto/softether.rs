@@ -12,7 +12,7 @@ mod wire;
 
 use wire::Answer;
 
-pub(crate) use wire::dns_question;
+pub(crate) use wire::{dns_question, is_signed};
 
 const PROTOCOL_ICMP: u8 = 1;
 const PROTOCOL_ICMPV6: u8 = 58;
@@ -154,7 +154,7 @@ impl Analyzer for State {
             return Verdict::No;
         }
         if p.transport != Transport::Udp {
-            return if wire::is_signed(p.data) { Verdict::Yes } else { Verdict::No };
+            return if is_signed(p.data) { Verdict::Yes } else { Verdict::No };
         }
         if p.data == wire::WHO_AM_I {
             return Verdict::More;
@@ -177,7 +177,7 @@ impl Analyzer for State {
         let sure = if seg.transport == Transport::Udp {
             self.on_datagram(seg.data, seg.dir, out)
         } else {
-            self.signed = self.signed.saturating_add(u8::from(wire::is_signed(seg.data)));
+            self.signed = self.signed.saturating_add(u8::from(is_signed(seg.data)));
             let enough = self.signed >= SIGNED;
             if enough {
                 out.evidence(&ICMP, format!("{} B", seg.data.len()));

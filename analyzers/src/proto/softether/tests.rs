@@ -62,7 +62,14 @@ const IN_DNS: Fixture<'_> = talk("in questions", &[(UP, QUESTION), (UP, QUESTION
 const VERSION_2: Fixture<'_> = talk("acceleration 2", &[(UP, &A1), (UP, &A2), (DOWN, &B1), (UP, &A3)]);
 const VERSION_1: Fixture<'_> = talk("acceleration 1", &[(UP, &B1), (UP, &B2), (UP, &B3)]);
 
-pub(crate) const FIXTURES: &[Fixture<'_>] = &[NAT, ADDRESS, IN_DNS, VERSION_2, VERSION_1];
+/// The SHA-1 of 39 bytes, and these.
+const ECHO: &[u8] = b"\x5c\x07\x82\xf4\x2b\xe6\x44\xc3\xe2\x93\xe5\xca\xc5\xdc\xbb\x49\x41\x3e\xb7\x19\
+    \x0b\x30\x55\x7a\x9f\xc4\xe9\x0e\x33\x58\x7d\xa2\xc7\xec\x11\x36\x5b\x80\xa5\xca\
+    \xef\x14\x39\x5e\x83\xa8\xcd\xf2\x17\x3c\x61\x86\xab\xd0\xf5\x1a\x3f\x64\x89";
+const IN_ICMP: Fixture<'_> =
+    Fixture { name: "in echoes", transport: Transport::Ip(1), payloads: &[(UP, ECHO), (DOWN, ECHO)] };
+
+pub(crate) const FIXTURES: &[Fixture<'_>] = &[NAT, ADDRESS, IN_DNS, VERSION_2, VERSION_1, IN_ICMP];
 
 fn label(transport: Transport, payloads: &[(Dir, &[u8])]) -> Option<&'static str> {
     drive::<State>(&Fixture { name: "", transport, payloads }, usize::MAX).out.label

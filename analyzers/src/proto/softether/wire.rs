@@ -65,7 +65,7 @@ fn values(bytes: &[u8]) -> u32 {
 
 /// Whether the payload of an echo is signed: it begins with the SHA-1 of the rest, which is an opening (20 bytes of key, 19 of noise) or
 /// longer.
-pub(super) fn is_signed(data: &[u8]) -> bool {
+pub(crate) fn is_signed(data: &[u8]) -> bool {
     const OPENING: usize = HASH + 19;
     const LONGEST: usize = 2_048;
     let Some((signature, rest)) = data.split_at_checked(HASH) else { return false };
