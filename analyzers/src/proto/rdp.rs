@@ -55,6 +55,9 @@ const DATA: Kind = Kind {
     says: "a chain of encrypted RDP PDUs with exact lengths ([MS-RDPBCGR] 2.2.8.1, 2.2.9.1)",
 };
 
+/// Pieces that are no whole PDUs before something else must have been recognised.
+const OTHERS_MAX: u8 = 24;
+
 /// First bytes: a TPKT header, or the native data plane of a capture that began later.
 const FIRST: FirstBytes = {
     let FirstBytes([a, b, c, d]) = FirstBytes::of(&midstream::FAST_PATH);
@@ -71,6 +74,10 @@ pub struct State {
     asked: bool,
     /// Everything after the openings is TLS.
     tls: bool,
+    /// The opening is not in the capture.
+    late: bool,
+    /// Pieces that are no whole PDUs, of a capture that began late.
+    others: u8,
 }
 
 impl State {
@@ -123,6 +130,37 @@ impl State {
         }
     }
 
+    /// A piece of a connection whose opening is not in the capture; nothing where it is an opening after all.
+    fn on_late(&mut self, seg: &Segment<'_>, out: &mut Out) -> Option<Next> {
+        match midstream::sender(seg.data) {
+            Ok(Some(sender)) => {
+                let client = match sender {
+                    midstream::Sender::Client => seg.dir,
+                    midstream::Sender::Server => seg.dir.reverse(),
+                };
+                roles(out, client);
+                out.evidence(&DATA, format!("sent by the {sender:?}").to_lowercase());
+                out.is("rdp");
+                out.basis = Basis::Midstream;
+                Some(Next::Done)
+            }
+            // TPKT: an opening if it is a whole frame of one.
+            Err(Short) if seg.data.first() == Some(&wire::TPKT_VERSION) => match Frame::parse(seg.data) {
+                Ok(Some(frame)) if !matches!(frame.tpdu, Tpdu::Data(_)) => None,
+                _ => Some(Next::Continue { consumed: 0 }),
+            },
+            Err(Short) => Some(Next::Continue { consumed: 0 }),
+            Ok(None) => {
+                if matches!(Frame::parse(seg.data), Ok(Some(_))) {
+                    return None;
+                }
+                self.others = self.others.saturating_add(1);
+                let foreign = self.others > OTHERS_MAX;
+                Some(if foreign { Next::NotMine } else { Next::Continue { consumed: seg.data.len() } })
+            }
+        }
+    }
+
     fn open(&mut self, dir: Dir) {
         if let Some(opened) = self.opened.get_mut(dir.index()) {
             *opened = true;
@@ -153,13 +191,12 @@ impl Analyzer for State {
 
     fn probe(p: &Probe<'_>) -> Verdict {
         if !p.from_start {
-            match midstream::sender(p.data) {
-                Ok(Some(_)) => return Verdict::Yes,
-                // The opening of a connection whose SYN was missed is decided below.
-                Err(Short) if Frame::parse(p.data).is_ok_and(|frame| frame.is_none()) => {
-                    return Verdict::More;
-                }
-                Err(Short) | Ok(None) => {}
+            if midstream::is_promising(p.data) {
+                return Verdict::Yes;
+            }
+            // The opening of a connection whose SYN was missed is decided below; the other side may still be recognised.
+            if Frame::parse(p.data).is_ok_and(|frame| frame.is_none()) {
+                return Verdict::More;
             }
         }
         let mut rest = p.data;
@@ -178,9 +215,7 @@ impl Analyzer for State {
                             ClientData::parse(payload).is_some() || ServerData::parse(payload).is_some();
                         return match rdp {
                             true => Verdict::Yes,
-                            false if !p.from_start && midstream::sender(p.data) == Err(Short) => {
-                                Verdict::More
-                            }
+                            false if !p.from_start => Verdict::More,
                             false => Verdict::No,
                         };
                     }
@@ -197,18 +232,12 @@ impl Analyzer for State {
         if seg.gap && self.opened.get(seg.dir.index()) == Some(&true) {
             return Next::Done;
         }
-        if self.opened == [false; 2]
-            && let Ok(Some(sender)) = midstream::sender(seg.data)
+        self.late |= seg.gap && self.opened == [false; 2];
+        if self.late
+            && self.opened == [false; 2]
+            && let Some(next) = self.on_late(seg, out)
         {
-            let client = match sender {
-                midstream::Sender::Client => seg.dir,
-                midstream::Sender::Server => seg.dir.reverse(),
-            };
-            roles(out, client);
-            out.evidence(&DATA, format!("sent by the {sender:?}").to_lowercase());
-            out.is("rdp");
-            out.basis = Basis::Midstream;
-            return Next::Done;
+            return next;
         }
         let mut rest = seg.data;
         loop {

@@ -147,9 +147,11 @@ impl Analyzer for State {
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
-        let late = || if p.from_start { Verdict::No } else { midstream::probe(p) };
+        // What one side begins with says nothing of the other.
+        let late = || if p.from_start { Verdict::More } else { midstream::probe(p) };
         if p.data.first() == Some(&0) {
             return match begins_with_kexinit(p.data) {
+                Verdict::No if p.from_start => Verdict::No,
                 Verdict::No => late(),
                 verdict => verdict,
             };

@@ -44,6 +44,9 @@ const INPUT: Kind = Kind {
     says: "a chain of RFB client messages with exact lengths (RFC 6143 7.5)",
 };
 
+/// Pieces of the server's, or begun in the midst of a message, before the client's must have been recognised.
+const OTHERS_MAX: u8 = 24;
+
 /// What is known of the connection.
 #[derive(Debug, Default)]
 pub struct State {
@@ -53,6 +56,10 @@ pub struct State {
     /// Behind a repeater's version, a viewer first says whom it wants.
     repeater: bool,
     stage: Stage,
+    /// The opening is not in the capture.
+    late: bool,
+    /// Pieces that are no client's, of a capture that began late.
+    others: u8,
 }
 
 /// What comes next once both versions are known.
@@ -229,7 +236,7 @@ impl State {
         if wire::offer_alone(data) {
             roles(out, dir.reverse());
             out.evidence(&SECURITY, "the server goes on to its security types");
-        } else if midstream::is_client_behind_version(data) {
+        } else if midstream::is_client_behind_version(data) == Ok(true) {
             roles(out, dir);
             out.evidence(&INPUT, "the client goes on to its messages");
         } else {
@@ -268,12 +275,8 @@ impl Analyzer for State {
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
-        if !p.from_start {
-            match midstream::is_client(p.data) {
-                Ok(true) => return Verdict::Yes,
-                Ok(false) => {}
-                Err(Short) => return Verdict::More,
-            }
+        if !p.from_start && midstream::is_promising(p.data) == Ok(true) {
+            return Verdict::Yes;
         }
         let skipped = match wire::repeater_block(p.data, wire::is_repeater_id(p.data)) {
             Ok(n) => n,
@@ -281,6 +284,8 @@ impl Analyzer for State {
         };
         match Version::parse(p.data.get(skipped..).unwrap_or(&[])) {
             Ok(Some(_)) => Verdict::Yes,
+            // The server's side may have to be passed by until the client speaks.
+            Ok(None) if !p.from_start => Verdict::More,
             Ok(None) => Verdict::No,
             Err(Short) => Verdict::More,
         }
@@ -288,6 +293,7 @@ impl Analyzer for State {
 
     fn on_data(&mut self, seg: &Segment<'_>, out: &mut Out) -> Next {
         let mut consumed = 0_usize;
+        self.late |= seg.gap && self.server.is_none();
         if seg.gap && self.spoken(seg.dir).is_some() {
             return Next::Done;
         }
@@ -299,13 +305,23 @@ impl Analyzer for State {
             let step = match (self.spoken(seg.dir), self.agreed()) {
                 (None, _) => match self.version(seg.dir, rest, out) {
                     Ok(Some(step)) => Ok(step),
-                    Ok(None) if self.server.is_none() && midstream::is_client(rest) == Ok(true) => {
-                        roles(out, seg.dir);
-                        out.evidence(&INPUT, "requests for updates, keys, pointer");
-                        out.is("vnc");
-                        out.basis = Basis::Midstream;
-                        return Next::Done;
-                    }
+                    Ok(None) if self.server.is_none() && self.late => match midstream::client(rest) {
+                        Ok(true) => {
+                            roles(out, seg.dir);
+                            out.evidence(&INPUT, "requests for updates, keys, pointer");
+                            out.is("vnc");
+                            out.basis = Basis::Midstream;
+                            return Next::Done;
+                        }
+                        Ok(false) => {
+                            self.others = self.others.saturating_add(1);
+                            if self.others > OTHERS_MAX {
+                                return Next::NotMine;
+                            }
+                            Ok(Step::Consumed(rest.len()))
+                        }
+                        Err(Short) => Err(Short),
+                    },
                     // A banner that something else answers is still a banner.
                     Ok(None) if self.server.is_some() => return Next::Done,
                     Ok(None) => return Next::NotMine,

@@ -18,6 +18,10 @@ const SLOW_PDUS: u8 = 2;
 /// Fast-path PDUs in a row that make a recognition: each fixes four bits and, by where the next one starts, its length.
 const FAST_PDUS: u8 = 4;
 
+/// Fast-path PDUs, or slow-path ones, for which a flow is looked at further.
+const FAST_PROMISING: u8 = 2;
+const SLOW_PROMISING: u8 = 1;
+
 /// First bytes of an encrypted fast-path PDU: action 0 in bits 0 and 1, "encrypted" in bit 7 ([MS-RDPBCGR] 2.2.8.1.2, 2.2.9.1.2).
 pub(super) const FAST_PATH: [u8; 32] = {
     let mut bytes = [0x80; 32];
@@ -35,6 +39,15 @@ pub(super) const FAST_PATH: [u8; 32] = {
 
 /// The sender of `data`, if it is a long enough chain of encrypted PDUs of one kind of sender; [`Short`] if it may become one.
 pub(super) fn sender(data: &[u8]) -> Result<Option<Sender>, Short> {
+    chain(data, SLOW_PDUS, FAST_PDUS)
+}
+
+/// Whether `data` is so much of such a chain that it is worth waiting for more.
+pub(super) fn is_promising(data: &[u8]) -> bool {
+    matches!(chain(data, SLOW_PROMISING, FAST_PROMISING), Ok(Some(_)))
+}
+
+fn chain(data: &[u8], slow_enough: u8, fast_enough: u8) -> Result<Option<Sender>, Short> {
     let mut r = Reader::new(data);
     let (mut slow, mut fast): (u8, u8) = (0, 0);
     let mut first: Option<(Sender, Option<u8>)> = None;
@@ -49,7 +62,7 @@ pub(super) fn sender(data: &[u8]) -> Result<Option<Sender>, Short> {
             Some(_) => fast = fast.saturating_add(1),
             None => slow = slow.saturating_add(1),
         }
-        if slow >= SLOW_PDUS || fast >= FAST_PDUS {
+        if slow >= slow_enough || fast >= fast_enough {
             return Ok(Some(sender));
         }
     }
@@ -145,6 +158,12 @@ mod tests {
     fn four_encrypted_fast_path_updates_are_the_server() {
         assert_eq!(sender(&OUTPUT.repeat(3)), Err(Short));
         assert_eq!(sender(&OUTPUT.repeat(4)), Ok(Some(Sender::Server)));
+    }
+
+    #[test]
+    fn one_request_or_two_updates_are_worth_waiting_for() {
+        assert!(is_promising(SLOW) && is_promising(&OUTPUT.repeat(2)));
+        assert!(!is_promising(OUTPUT) && !is_promising(&SLOW[..SLOW.len() - 1]));
     }
 
     #[test]

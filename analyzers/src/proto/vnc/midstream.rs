@@ -8,6 +8,8 @@ use crate::{Reader, Short};
 
 /// Bits that a chain must fix before it is believed: a chance of 2^-64 for random bytes.
 const ENOUGH: u32 = 64;
+/// Bits for which a flow is looked at further.
+const PROMISING: u32 = 40;
 /// Largest screen that is believed, in pixels either way.
 const SCREEN_MAX: u16 = 16_384;
 /// More encodings than any program knows.
@@ -17,10 +19,34 @@ const STEP_MAX: u16 = 256;
 
 /// Whether `data` is a chain of client messages; [`Short`] if it may become one.
 pub(super) fn is_client(data: &[u8]) -> Result<bool, Short> {
+    fixes(data, ENOUGH)
+}
+
+/// Whether `data` may be a client's, from a message's start on or from behind the version, so far that it is worth waiting for more.
+pub(super) fn is_promising(data: &[u8]) -> Result<bool, Short> {
+    either(fixes(data, PROMISING), behind_version(data, PROMISING))
+}
+
+/// Whether `data` is a client's, from a message's start on or from behind the version.
+pub(super) fn client(data: &[u8]) -> Result<bool, Short> {
+    either(is_client(data), is_client_behind_version(data))
+}
+
+/// Yes if one says so, and not yet if one says so.
+const fn either(a: Result<bool, Short>, b: Result<bool, Short>) -> Result<bool, Short> {
+    match (a, b) {
+        (Ok(true), _) | (_, Ok(true)) => Ok(true),
+        (Err(Short), _) | (_, Err(Short)) => Err(Short),
+        (Ok(false), Ok(false)) => Ok(false),
+    }
+}
+
+/// Whether `data` is a chain of client messages that fixes `enough` bits.
+fn fixes(data: &[u8], enough: u32) -> Result<bool, Short> {
     let mut r = Reader::new(data);
     let mut fixed = 0_u32;
     let mut pointer: Option<(u16, u16)> = None;
-    while fixed < ENOUGH {
+    while fixed < enough {
         match message(&mut r, &mut pointer)? {
             Some(bits) => fixed = fixed.saturating_add(bits),
             None => return Ok(false),
@@ -31,16 +57,26 @@ pub(super) fn is_client(data: &[u8]) -> Result<bool, Short> {
 
 /// Whether `data`, which follows the version, is what only a client says: its choice of security, its response to a challenge, the
 /// shared flag, then messages. Choice and response may be missing (protocol 3.3, no authentication).
-pub(super) fn is_client_behind_version(data: &[u8]) -> bool {
-    const RESPONSE: usize = 16;
+pub(super) fn is_client_behind_version(data: &[u8]) -> Result<bool, Short> {
     /// TLS chosen, then a TLS handshake record; VeNCrypt 0.2 chosen, then a sub-type from 256 on.
     const SECURED: [&[u8]; 2] = [&[18, 0x16, 3], &[19, 0, 2, 0, 0, 1]];
     if SECURED.iter().any(|start| data.starts_with(start)) {
-        return true;
+        return Ok(true);
     }
-    [0, 1, RESPONSE, RESPONSE + 1].iter().any(|flag| {
+    behind_version(data, ENOUGH)
+}
+
+fn behind_version(data: &[u8], enough: u32) -> Result<bool, Short> {
+    const RESPONSE: usize = 16;
+    [0, 1, RESPONSE, RESPONSE + 1].iter().fold(Ok(false), |found, flag| {
         let mut r = Reader::new(data.get(*flag..).unwrap_or(&[]));
-        r.u8().is_ok_and(|shared| shared <= 1) && is_client(r.rest()) == Ok(true)
+        let here = match r.u8() {
+            Ok(shared) if shared <= 1 => fixes(r.rest(), enough),
+            // A response that is not whole is waited for only where a choice of VNC's security stands before it.
+            Err(Short) if data.first() == Some(&2) => Err(Short),
+            _ => Ok(false),
+        };
+        either(found, here)
     })
 }
 
@@ -117,6 +153,18 @@ mod tests {
     fn keys_and_requests_in_a_row_are_a_client() {
         assert_eq!(is_client(&[REQUEST, KEY].concat()), Err(Short));
         assert_eq!(is_client(&[REQUEST, KEY, KEY].concat()), Ok(true));
+    }
+
+    #[test]
+    fn a_choice_a_response_and_the_shared_flag_may_stand_before_the_messages() {
+        let bytes = [&[2][..], &[0x5A; 16], &[1], REQUEST, KEY, KEY].concat();
+        assert_eq!(is_client_behind_version(&bytes), Ok(true));
+        assert_eq!(is_client_behind_version(&bytes[..9]), Err(Short));
+        assert_eq!(is_promising(&bytes[..bytes.len() - KEY.len()]), Ok(true));
+        assert_eq!(
+            is_promising(b"\x02\x5A\x5A\x5A\x5A\x5A\x5A\x5A\x5A\x5A\x5A\x5A\x5A\x5A\x5A\x5A\x5A\x77\x03\x77"),
+            Ok(false)
+        );
     }
 
     #[test]

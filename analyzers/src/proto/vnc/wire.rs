@@ -12,7 +12,7 @@ const REPEATER_BLOCK: usize = 250;
 /// Names and reasons longer than this are not waited for.
 const TEXT_MAX: usize = 256;
 /// First bytes: a version, a repeater's `ID:`, and the client messages that a capture may begin with.
-pub(super) const FIRST: &[u8] = &[b'R', b'I', 3, 4, 5, 150, 248, 255];
+pub(super) const FIRST: &[u8] = &[b'R', b'I', 0, 1, 2, 3, 4, 5, 150, 248, 255];
 
 /// A protocol version; orders as versions do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
