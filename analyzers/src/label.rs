@@ -79,10 +79,12 @@ impl Layer {
     }
 }
 
-/// Whether the label is a desktop that people open in a browser: then the carrier hides nothing.
+/// Whether the label is a desktop that people open in a browser, or a tool whose own connections are like that: then the carrier hides
+/// nothing.
 fn is_desktop(label: &str) -> bool {
     let shell = matches!(label, "ssh" | "telnet" | "rsh" | "mosh");
-    !shell && label_info(label).is_some_and(|l| l.category == Category::RemoteDesktop)
+    let shown = |l: &LabelInfo| matches!(l.category, Category::RemoteDesktop | Category::Rmm);
+    !shell && label_info(label).is_some_and(shown)
 }
 
 /// At most this many labels in a record (contract).
@@ -170,6 +172,13 @@ mod tests {
         let labels = resolve(&[layer(None, true), layer(Some("vnc"), false)]);
         assert_eq!(labels.label, Some("vnc"));
         assert_eq!(labels.iter().collect::<Vec<_>>(), ["vnc"]);
+    }
+
+    #[test]
+    fn a_management_tool_that_speaks_websocket_is_that_tool() {
+        let labels = resolve(&[layer(None, true), layer(Some("rustdesk"), false)]);
+        assert_eq!(labels.label, Some("rustdesk"));
+        assert_eq!(labels.iter().collect::<Vec<_>>(), ["rustdesk"]);
     }
 
     #[test]

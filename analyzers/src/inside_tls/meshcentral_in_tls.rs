@@ -1,14 +1,18 @@
 //! MeshCentral inside TLS: its agent's control connection, the relayed sessions of agents and operators, the operator's command line.
 //!
 //! In: the server's certificate up to TLS 1.2, and the lengths of the first records. Out: the label `meshcentral`, and that the agent's
-//! machine is the one that is operated.
+//! machine is the one that is operated. Of a session under way an agent's control connection is known by the way it writes alone.
 //!
 //! Everything is a WebSocket message here, and small messages have fixed lengths. The agent writes a frame's header, mask and payload
 //! one by one, so each is a record of its own; server, browser and command line write a frame at once.
 
 use super::{Answer, RECORDS, Record, Rule, overhead};
 use crate::tls_record::content;
-use crate::{Basis, FirstBytes, Kind, Meta, Out, Tls};
+use crate::{Basis, FirstBytes, Kind, Meta, Out, Side, Tls};
+
+#[path = "meshcentral_in_tls/writer.rs"]
+mod writer;
+use writer::{PIECEWISE, WHOLE_MAX, Writer};
 
 const CERTIFICATE: Kind = Kind {
     name: "meshcentral_in_tls.certificate",
@@ -34,6 +38,12 @@ const CONSOLE: Kind = Kind {
     name: "meshcentral_in_tls.console",
     decibans: 22,
     says: "a server with a key of 3,072 bits greets with two long messages, as the console's does, and is asked for a cookie (meshctrl.js)",
+};
+
+const WRITES: Kind = Kind {
+    name: "meshcentral_in_tls.writes",
+    decibans: 20,
+    says: "one side writes header, mask and payload of each WebSocket frame as records of their own, as MeshCentral's agent does (recorded)",
 };
 
 /// How the issuer's name begins; six hex digits of the root's fingerprint follow (`certoperations.js`).
@@ -89,6 +99,8 @@ pub struct State {
     overhead: u16,
     client: Vec<u16>,
     server: Vec<u16>,
+    /// Of a session under way, by side (the opener's first).
+    writers: Option<[Writer; 2]>,
 }
 
 /// What a connection is for.
@@ -219,7 +231,7 @@ impl Rule for State {
         carrier: false,
         reference: "MeshCentral sources (Apache-2.0): meshagent.js, meshrelay.js, certoperations.js, public/scripts/agent-redir-ws.js, meshctrl.js; \
                     MeshAgent, meshcore/agentcore.h",
-        evidence: &[CERTIFICATE, AGENT, RELAY_AGENT, RELAY_OPERATOR, CONSOLE],
+        evidence: &[CERTIFICATE, AGENT, RELAY_AGENT, RELAY_OPERATOR, CONSOLE, WRITES],
     };
 
     fn on_hellos(&mut self, tls: &Tls, out: &mut Out) -> Answer {
@@ -239,9 +251,28 @@ impl Rule for State {
         Answer::Wait
     }
 
+    fn on_midstream(&mut self) -> Answer {
+        self.writers = Some(Default::default());
+        Answer::Wait
+    }
+
     fn on_record(&mut self, _: &Tls, record: &Record, out: &mut Out) -> Answer {
         if record.kind != content::APPLICATION_DATA {
             return Answer::Wait;
+        }
+        if let Some([opener, other]) = &mut self.writers {
+            let (side, writer) =
+                if record.from_client { (Side::Src, &mut *opener) } else { (Side::Dest, &mut *other) };
+            if writer.push(record.len) {
+                out.client.get_or_insert(side);
+                out.controlled = Some(side);
+                out.evidence(&WRITES, format!("{PIECEWISE} frames in a row"));
+                out.basis = Basis::Midstream;
+                out.is("meshcentral");
+                return Answer::Yes;
+            }
+            let over = opener.others.max(other.others) >= WHOLE_MAX;
+            return if over { Answer::No } else { Answer::Wait };
         }
         let sent = if record.from_client { &mut self.client } else { &mut self.server };
         if sent.len() >= usize::from(RECORDS) {
@@ -275,137 +306,5 @@ pub(crate) fn fixtures() -> Vec<super::Fixture> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Fixture, drive};
-    use super::*;
-
-    /// What a server with a key of 3,072 bits sends of its handshake, the client's Finished and its opening, tickets, the answer.
-    macro_rules! opened {
-        ($opening:expr, $($record:expr),* $(,)?) => {
-            &[-23, -1220, -409, -69, 69, $opening, -282, -282, -146, $($record),*]
-        };
-    }
-
-    const AGENT_KNOWS_SERVER: &[i32] = opened![
-        190, 19, 21, 44, 19, 21, 55, 19, 21, 67, 19, 21, 19, 19, 21, 115, 19, 21, 104, -117, 21, 21, 1435,
-        -21, 19, 21, 19, -23,
-    ];
-    const AGENT_ASKS_SERVER: &[i32] = opened![
-        181, 19, 21, 44, 19, 21, 55, 19, 21, 67, 19, 21, 115, -117, 21, 21, 1435, -1485, 19, 21, 91, -21, 19,
-        21, 19,
-    ];
-    const RELAY_AGENT_SIDE: &[i32] =
-        &[-23, -1220, -409, -69, 69, -282, -282, 419, 38, -146, -20, -81, -20, 58];
-    const RELAY_BROWSER: &[i32] = opened![517, 79, -20, 24, -120];
-    const RELAY_COMMAND_LINE: &[i32] = opened![517, -20, 84, 24, -54];
-    const COMMAND_LINE: &[i32] = opened![292, 46, -781, -1526];
-
-    fn tls13() -> Tls {
-        Tls { version: 0x0304, cipher: Some(0x1302), ..Tls::default() }
-    }
-
-    fn run(tls: Tls, lengths: &'static [i32]) -> Out {
-        drive(&Fixture { name: "", tls, lengths })
-    }
-
-    pub(super) fn all() -> Vec<Fixture> {
-        let browser = Tls { alpn_offered: vec!["http/1.1".into()], ..tls13() };
-        [
-            ("an agent that knows its server", tls13(), AGENT_KNOWS_SERVER),
-            ("an agent that asks its server for proof", tls13(), AGENT_ASKS_SERVER),
-            ("a terminal, at the agent's end", tls13(), RELAY_AGENT_SIDE),
-            ("a desktop in a browser", browser, RELAY_BROWSER),
-            ("a terminal, at the operator's end", tls13(), RELAY_COMMAND_LINE),
-            ("the operator's command line", tls13(), COMMAND_LINE),
-        ]
-        .map(|(name, tls, lengths)| Fixture { name, tls, lengths })
-        .into()
-    }
-
-    #[test]
-    fn every_connection_is_told_from_its_record_lengths() {
-        for (fixture, kind) in
-            all().iter().zip([&AGENT, &AGENT, &RELAY_AGENT, &RELAY_OPERATOR, &RELAY_OPERATOR, &CONSOLE])
-        {
-            let got = drive(fixture);
-            assert_eq!((got.label, got.basis), (Some("meshcentral"), Basis::Behaviour), "{}", fixture.name);
-            assert_eq!(got.evidence.first().map(|e| e.kind), Some(kind), "{}", fixture.name);
-        }
-    }
-
-    #[test]
-    fn an_agent_that_writes_frames_at_once_over_tls_1_2_is_known_as_well() {
-        let tls = Tls { version: 0x0303, cipher: Some(0xC030), ..Tls::default() };
-        let lengths: &[i32] = &[205, -153, -124, 57, 80, 128, 1450, -1496, 104, -28, -30];
-        assert_eq!(run(tls, lengths).label, Some("meshcentral"));
-    }
-
-    #[test]
-    fn an_agent_behind_a_reverse_proxy_is_known_by_its_handshake_alone() {
-        let lengths: &[i32] = &[
-            -23, -2400, -281, -69, 69, 190, -282, -220, -117, 19, 21, 67, 19, 21, 115, 21, 21, 1435, -1485,
-            -21,
-        ];
-        assert_eq!(run(tls13(), lengths).label, Some("meshcentral"));
-    }
-
-    #[test]
-    fn messages_that_a_proxy_joins_and_an_answer_that_it_adds_to_are_still_known() {
-        let control: &[i32] = &[
-            -27, -1703, -96, -69, 69, 188, -298, -282, -198, 19, 21, 67, 19, 21, 115, -117, 21, 21, 1435, -27,
-        ];
-        assert_eq!(run(tls13(), control).label, Some("meshcentral"));
-        let relay: &[i32] = &[-27, -1703, -97, -69, 69, -298, -298, 417, 38, -198, -20, -84, -20];
-        assert_eq!(run(tls13(), relay).label, Some("meshcentral"));
-    }
-
-    #[test]
-    fn lengths_that_are_off_by_one_are_nothing() {
-        let cases: [&'static [i32]; 7] = [
-            opened![190, 19, 21, 67, 19, 21, 116, -117, 21, 21, 1435, -21], // the agent's AuthRequest
-            opened![190, 19, 21, 67, 19, 21, 115, -118, 21, 21, 1435, -21], // the server's
-            opened![190, 19, 21, 67, 19, 21, 115, -117, 21, 21, 1435, -22], // AuthConfirm
-            opened![517, -20, 84, 26, -54],                                 // the kind of session
-            opened![517, -22, 84, 24, -54],                                 // the relay's word
-            &[-23, -1220, -409, -69, 69, -282, -282, 419, 39, -146, -20, -81, -20],
-            opened![292, 47, -781, -1526],
-        ];
-        for lengths in cases {
-            let got = run(tls13(), lengths);
-            assert_eq!((got.label, got.evidence.len()), (None, 0), "{lengths:?}");
-        }
-    }
-
-    #[test]
-    fn a_console_with_somebody_elses_key_is_nothing() {
-        let lengths: &[i32] = &[-23, -2800, -281, -69, 69, 292, -282, -282, -146, 46, -781, -1526];
-        assert_eq!(run(tls13(), lengths).label, None);
-    }
-
-    #[test]
-    fn other_websockets_of_the_same_library_are_nothing() {
-        // SockJS: `o`, then arrays; engine.io: an object, `40`; a web terminal: an object, then keys.
-        let cases: [&'static [i32]; 2] =
-            [opened![300, -20, 60, -80, -20, 60, -20], opened![300, -120, 25, -60, 40, -24]];
-        for lengths in cases {
-            assert_eq!(run(tls13(), lengths).label, None, "{lengths:?}");
-        }
-    }
-
-    #[test]
-    fn the_root_that_a_server_makes_for_itself_is_known_by_its_name() {
-        let of = |issuer: &str| {
-            let tls = Tls {
-                version: 0x0303,
-                cipher: Some(0xC030),
-                alpn_offered: vec!["h2".into(), "http/1.1".into()],
-                issuer: Some(issuer.into()),
-                ..Tls::default()
-            };
-            run(tls, &[]).label
-        };
-        assert_eq!(of("CN=MeshCentralRoot-0f9b7c, O=unknown, C=unknown"), Some("meshcentral"));
-        assert_eq!(of("CN=MeshCentralRoot-tutorial"), None);
-        assert_eq!(of("CN=Not MeshCentralRoot-0f9b7c"), None);
-    }
-}
+#[path = "meshcentral_in_tls/tests.rs"]
+mod tests;
