@@ -101,7 +101,7 @@ pub(super) struct Frames {
     /// Bytes left of the frame at work, and whether they are data.
     left: usize,
     data: bool,
-    /// A frame was read.
+    /// A frame with data was read.
     pub(super) some: bool,
 }
 
@@ -125,7 +125,10 @@ impl Frames {
             match Self::head(&mut r) {
                 Err(Short) => return Some(taken),
                 Ok(None) => return None,
-                Ok(Some((data, left))) => (self.some, self.data, self.left) = (true, data, left),
+                Ok(Some((data, left))) => {
+                    self.some |= left > 0; // one byte of padding may be a letter
+                    (self.data, self.left) = (data, left);
+                }
             }
         }
     }

@@ -41,6 +41,8 @@ fn pages_and_uploads_with_such_a_target_are_not_httptunnel() {
     assert_eq!(answered(b"GET /x?crap=1795330891 HTTP/1.1\r\nHost: a\r\n\r\n", page), None);
     let upload = b"POST /x?crap=1795330891 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
     assert_eq!(talk(&[(Dir::ToServer, upload)], usize::MAX).out.label, None);
+    let letters = b"POST /x?crap=1795330891 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nError";
+    assert_eq!(talk(&[(Dir::ToServer, letters)], 1).out.label, None);
     let other = String::from_utf8_lossy(UP).replace("?crap=", "?scrap=");
     assert_eq!(talk(&[(Dir::ToServer, other.as_bytes())], usize::MAX).out.label, None);
 }
