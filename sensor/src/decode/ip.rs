@@ -115,6 +115,7 @@ impl Walk<'_> {
                 }
                 FRAGMENT => {
                     let header = region.header::<8>(Layer::Fragment)?;
+                    self.fragmented = true;
                     next = header[0];
                     region = region.after(8, Layer::Fragment)?;
                     let (offset, more) = (be16(header, 2) & 0xfff8, header[3] & 1 != 0);
@@ -136,6 +137,7 @@ impl Walk<'_> {
 
     #[cold]
     fn fragment(&mut self, region: Region<'_>, key: Key, offset: u32, more: bool, next: u8) -> Walked {
+        self.fragmented = true;
         let packet = self.packets.draft();
         let arrival = Arrival {
             key,

@@ -8,7 +8,7 @@
 //! - A frame that the snapshot length cut is decoded as far as it goes; only a length that contradicts the length on
 //!   the wire is malformed.
 //! - A tunnel that has an IP protocol or EtherType of its own is what it says. A UDP port is a hint: unless all that
-//!   is inside makes sense, the packet stays a plain UDP packet.
+//!   is inside makes sense, the packet stays a plain UDP packet. On any other port the content has to prove the tunnel.
 //! - Network plumbing (VLAN, MPLS, GRE, VXLAN…) yields what is inside and notes the layers in [`Packet::encap`]; if no
 //!   IP packet is inside, the carrier itself comes out, with the layers that were opened. A tunnel that is a flow to
 //!   be reported (PPTP, L2TP, AH) comes out as well as what is inside, outer first.
@@ -83,7 +83,13 @@ impl Decoder {
         self.fragments.reclaim();
         let frame = frame.get(..MAX_FRAME).unwrap_or(frame);
         let wire_len = wire_len.max(frame.len() as u32);
-        let mut walk = Walk { fragments: &mut self.fragments, packets: &mut out.packets, ts_ns, wire_len };
+        let mut walk = Walk {
+            fragments: &mut self.fragments,
+            packets: &mut out.packets,
+            ts_ns,
+            wire_len,
+            fragmented: false,
+        };
         let region = Region::new(frame, wire_len as usize);
         let walked = match link {
             Link::Ethernet => walk.ethernet(region, Context::FRAME),
@@ -142,6 +148,8 @@ struct Walk<'d> {
     packets: &'d mut Packets,
     ts_ns: i64,
     wire_len: u32,
+    /// Whether a fragment header was met: what is left may be a piece of something longer.
+    fragmented: bool,
 }
 
 /// How an IP packet has to lie in what carries it.

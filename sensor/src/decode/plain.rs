@@ -75,6 +75,13 @@ fn whole<const AT: usize>(frame: &[u8], wire_len: u32, encap: Encap, vlan: u16) 
             if len < UDP || IPV4 + len > total || Guess::by_port(packet.src_port, packet.dst_port).is_some() {
                 return None;
             }
+            if frame.get(AT + IPV4 + UDP).is_some_and(|first| Guess::may_open(*first)) {
+                let end = frame.len().min(AT + IPV4 + len);
+                let payload = frame.get(AT + IPV4 + UDP..end).unwrap_or_default();
+                if Guess::by_content(payload, len - UDP).is_some() {
+                    return None;
+                }
+            }
             (UDP, IPV4 + len)
         }
         _ => return None,

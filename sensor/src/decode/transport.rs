@@ -4,12 +4,13 @@
 use super::outcome::{Ignored, Layer, Stop, Walked, Why};
 use super::packet::{Addrs, Packet, proto};
 use super::region::{Region, be16, be32};
-use super::{Context, Fit, Walk, tunnel};
+use super::tunnel::Guess;
+use super::{Context, Fit, Walk};
 
 /// IP protocols that carry packets (IANA "Protocol Numbers").
-mod carrier {
-    pub(super) const IPV4: u8 = 4;
-    pub(super) const IPV6: u8 = 41;
+pub(super) mod carrier {
+    pub(crate) const IPV4: u8 = 4;
+    pub(crate) const IPV6: u8 = 41;
     pub(super) const L2TPV3: u8 = 115;
     pub(super) const MPLS: u8 = 137;
 }
@@ -111,18 +112,41 @@ impl Walk<'_> {
         if len < UDP_HEADER {
             return Err(Stop::malformed(Layer::Udp, Why::Length));
         }
-        if len > region.wire() {
-            return Err(Stop::malformed(Layer::Udp, Why::BeyondFrame));
-        }
         let packet = self.packets.draft();
         packet.src_port = be16(header, 0);
         packet.dst_port = be16(header, 2);
+        if len > region.wire() {
+            return self.udp_beyond(region);
+        }
         let region = region.of_length(len);
         packet.set_payload(region, UDP_HEADER);
-        if let Some(guess) = tunnel::Guess::by_port(packet.src_port, packet.dst_port) {
-            return self.guessed(guess, region.after(UDP_HEADER, Layer::Udp)?);
+        let inside = region.after(UDP_HEADER, Layer::Udp)?;
+        if let Some(guess) = Guess::by_port(packet.src_port, packet.dst_port) {
+            return self.guessed(guess, inside);
+        }
+        let bytes = inside.captured();
+        if bytes.first().is_some_and(|first| Guess::may_open(*first))
+            && let Some(guess) = Guess::by_content(bytes, inside.wire())
+        {
+            return self.guessed(guess, inside);
         }
         self.emit_draft()
+    }
+
+    /// A datagram whose length reaches beyond its packet: malformed, unless it came in fragments, of which the others are
+    /// missing or contradict the first, and that one has a tunnel's header: this much can be said of the carrier.
+    #[cold]
+    fn udp_beyond(&mut self, region: Region<'_>) -> Walked {
+        let packet = self.packets.draft();
+        if self.fragmented
+            && let Some(guess) = Guess::by_port(packet.src_port, packet.dst_port)
+            && let Some(layer) = guess.by_header(region.after(UDP_HEADER, Layer::Udp)?.captured())
+        {
+            packet.open(layer)?;
+            packet.set_payload(region, UDP_HEADER);
+            return self.emit_draft();
+        }
+        Err(Stop::malformed(Layer::Udp, Why::BeyondFrame))
     }
 
     /// SCTP (RFC 9260 section 3).

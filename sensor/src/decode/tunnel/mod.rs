@@ -6,12 +6,15 @@
 
 mod ayiya;
 mod capwap;
+mod content;
 mod erspan;
 mod geneve;
 mod gre;
 mod gtp;
+mod gtp_control;
 mod l2tp;
 mod lisp;
+mod lisp_control;
 mod teredo;
 mod vxlan;
 
@@ -22,7 +25,10 @@ use super::{Context, Fit, Walk};
 /// Not what the port hinted at.
 const NOT_THIS: Stop = Stop::Ignored(Ignored::NonIp);
 
-/// A tunnel that a UDP port hints at.
+/// It is what the port hinted at, and has no packet inside.
+const NO_PACKET: Stop = Stop::Ignored(Ignored::LinkControl);
+
+/// A tunnel that a UDP port hints at, or that a datagram's content proves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Guess {
     Ayiya,
@@ -30,8 +36,10 @@ pub(super) enum Guess {
     Geneve,
     Gre,
     Gtp,
+    GtpControl,
     L2tp,
     Lisp,
+    LispControl,
     Mpls,
     Teredo,
     Vxlan,
@@ -73,6 +81,16 @@ impl Guess {
             _ => None,
         }
     }
+
+    /// The layer, if `payload` begins with a header of the hinted tunnel that leaves no doubt: 40 bits of VXLAN are
+    /// fixed, 32 of Geneve.
+    pub(super) fn by_header(self, payload: &[u8]) -> Option<Layer> {
+        match (self, payload.first_chunk()?) {
+            (Self::Vxlan, [0x08, 0, 0, 0, _, _, _, 0]) => Some(Layer::Vxlan),
+            (Self::Geneve, [0..=0x3f, 0 | 0x40, 0x65, 0x58, _, _, _, 0]) => Some(Layer::Geneve),
+            _ => None,
+        }
+    }
 }
 
 /// Ports that hint at a tunnel.
@@ -100,7 +118,9 @@ impl Walk<'_> {
             Guess::Geneve => self.geneve(region, &mut carrier),
             Guess::Gre => self.gre_payload(region, &mut carrier),
             Guess::Gtp => self.gtp(region, &mut carrier),
+            Guess::GtpControl => carrier.open(Layer::Gtp).and(Err(NO_PACKET)),
             Guess::L2tp => return self.l2tp_udp(region),
+            Guess::LispControl => carrier.open(Layer::Lisp).and(Err(NO_PACKET)),
             Guess::Lisp => self.lisp(region, &mut carrier),
             Guess::Mpls => {
                 let ctx = Context::inside(&carrier, Fit::Exact);
