@@ -71,7 +71,9 @@ pub(super) fn analyse(sources: &mut [Box<dyn Source + Send>], wanted: Run<'_>) -
     let watched = going.as_ref().map(|going| (Arc::clone(&going.problems), Arc::clone(&going.pulse)));
     let mut bar = Bar::new(going.is_none() && !output.quiet && io::stderr().is_terminal());
     let sinks = Sinks { eve, sessions: Sessions::default(), all_flows, going, files: files.clone() };
-    let mut reducer = Reducer::new(intel, home.clone(), weights, sinks).with_losses(first.losses());
+    let mut reducer = Reducer::new(intel, home.clone(), weights, sinks)
+        .with_catalogue(catalogue)
+        .with_losses(first.losses());
     if let Some(switch) = switch {
         reducer = reducer.with_switch(switch);
     }

@@ -25,11 +25,13 @@ pub enum FindingKind {
     EgressTor,
     /// … through a carrier of its own, which ends at a server in a hosting network.
     EgressVps,
+    /// The host is an IP-KVM: keyboard, screen and mouse of a machine beside it.
+    IpKvm,
 }
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RemoteControl,
         Self::RemoteControlSuspiciousOrigin,
         Self::InboundSuspiciousOrigin,
@@ -37,6 +39,7 @@ impl FindingKind {
         Self::EgressProxy,
         Self::EgressTor,
         Self::EgressVps,
+        Self::IpKvm,
     ];
 
     /// The contract's word.
@@ -50,6 +53,7 @@ impl FindingKind {
             Self::EgressProxy => "egress_proxy",
             Self::EgressTor => "egress_tor",
             Self::EgressVps => "egress_vps",
+            Self::IpKvm => "ip_kvm",
         }
     }
 
@@ -64,6 +68,7 @@ impl FindingKind {
             Self::EgressProxy => 9_100_005,
             Self::EgressTor => 9_100_006,
             Self::EgressVps => 9_100_007,
+            Self::IpKvm => 9_100_009,
         }
     }
 
@@ -71,7 +76,7 @@ impl FindingKind {
     #[must_use]
     pub const fn category(self) -> &'static str {
         match self {
-            Self::RemoteControl | Self::RemoteControlSuspiciousOrigin => "Remote access",
+            Self::RemoteControl | Self::RemoteControlSuspiciousOrigin | Self::IpKvm => "Remote access",
             Self::InboundSuspiciousOrigin => "Suspicious origin",
             Self::EgressVpn | Self::EgressProxy | Self::EgressTor | Self::EgressVps => "Hidden egress",
         }
@@ -347,6 +352,8 @@ impl Finding {
             FindingKind::EgressTor if self.label.is_none() => Severity::Medium,
             FindingKind::EgressTor => Severity::High,
             FindingKind::EgressVps => Severity::Medium,
+            FindingKind::IpKvm if self.has("device.operator_outside") => Severity::High,
+            FindingKind::IpKvm => Severity::Medium,
         }
     }
 
@@ -410,7 +417,20 @@ impl Finding {
                 let what = through(&format!("{tool} to a server in a hosting network, {peer}"));
                 format!("{what}; who rents it does not show")
             }
+            FindingKind::IpKvm => self.device_in_words(),
         }
+    }
+
+    fn device_in_words(&self) -> String {
+        let detail = |kind: &str| self.lines.iter().find(|l| l.kind == kind).map(|l| &*l.detail);
+        let used = detail("device.operator_outside").map(|who| format!(", used from outside by {who}"));
+        let beside = detail("device.beside").map_or_else(
+            || "nobody else on its network was seen".to_owned(),
+            |hosts| format!("on its network at the time: {hosts}"),
+        );
+        let (host, tool) = (self.host, self.tool_in_words());
+        let what = format!("{host} is an IP-KVM ({tool}), keyboard, screen and mouse of a machine beside it");
+        format!("{what}{}; {beside}", used.unwrap_or_default())
     }
 
     fn share_in_words(&self) -> String {

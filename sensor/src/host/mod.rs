@@ -3,6 +3,7 @@
 //! In: sightings of labelled flows and ended flows, in one order. Out: findings, each with every piece of evidence it rests on,
 //! and host records at the end. Scores are integer decibans, so the same evidence gives the same digits everywhere.
 
+mod device;
 mod egress;
 mod finding;
 mod inbound;

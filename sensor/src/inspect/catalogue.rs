@@ -3,8 +3,9 @@
 //! In: the facts of a layer, whenever they may have grown. Out: evidence, and the tool that a session belongs to. Every fact is
 //! looked up once, in the packet that brought it.
 
-use farend_analyzers::{Facts, Http, Kind, LabelInfo, Out, Tls};
+use farend_analyzers::{Facts, Http, Kind, LabelInfo, Out, Side, Tls};
 
+use super::device::{self, Clue};
 use crate::catalog::{Catalogue, Hit};
 
 const SNI: Kind = Kind {
@@ -49,11 +50,29 @@ const LOOKUP_SITE: Kind = Kind {
 };
 
 /// All evidence that the catalogue can give.
-pub const KINDS: [&Kind; 8] =
-    [&SNI, &ALPN, &CERTIFICATE, &CERTIFICATE_NAME, &HOST, &SITE, &LOOKUP, &LOOKUP_SITE];
+pub const KINDS: [&Kind; 13] = {
+    let [name, hint, class, service, title] = device::KINDS;
+    [
+        &SNI,
+        &ALPN,
+        &CERTIFICATE,
+        &CERTIFICATE_NAME,
+        &HOST,
+        &SITE,
+        &LOOKUP,
+        &LOOKUP_SITE,
+        name,
+        hint,
+        class,
+        service,
+        title,
+    ]
+};
 
 /// Look-ups told of one flow: more of them say no more.
 const LOOKUPS_TOLD: usize = 4;
+/// Clues to devices kept of one flow: a bound on memory.
+const CLUES: usize = 32;
 
 /// A session name of a tool that somebody looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +94,9 @@ pub(super) struct Matched {
     queries: usize,
     lookups: usize,
     looked_up: Vec<LookedUp>,
+    /// Records of answers that were looked at.
+    answers: usize,
+    clues: Vec<Clue>,
     /// The tool whose session this is, as far as one side can show it.
     tool: Option<Hit>,
     /// The other side has answered.
@@ -93,7 +115,10 @@ impl Matched {
             .as_deref()
             .is_some_and(|tls| !self.hello && is_hello(tls) || !self.certificate && tls.subject.is_some())
             || !self.host && http.as_deref().is_some_and(|http| http.hostname.is_some())
-            || dns.as_deref().is_some_and(|dns| dns.queries.len() > self.queries);
+            || dns
+                .as_deref()
+                .is_some_and(|dns| dns.queries.len() > self.queries || dns.answers.len() > self.answers)
+            || !out.said.is_empty();
         if grown {
             self.look_up(catalogue, out);
         }
@@ -107,6 +132,11 @@ impl Matched {
     /// Session names that were looked up.
     pub(super) fn looked_up(&self) -> &[LookedUp] {
         &self.looked_up
+    }
+
+    /// What tells devices.
+    pub(super) fn clues(&self) -> &[Clue] {
+        &self.clues
     }
 
     /// The label that the catalogue gives to the layer.
@@ -161,15 +191,73 @@ impl Matched {
             }
             self.queries = dns.queries.len();
         }
+        self.devices(catalogue, out);
+        let client = out.client;
         for (kind, hit, seen) in found {
             let lookup = matches!(kind.name, "catalogue.lookup" | "catalogue.lookup_site");
             let kind = if hit.session || lookup { kind } else { &SITE };
             out.evidence(kind, detail(&hit, &seen));
             if hit.session && !lookup {
+                // A certificate is the called side's; whoever calls a service of the maker may be the device or its user.
+                let certified = kind.name == CERTIFICATE.name;
+                let by = if certified { client.map(Side::other) } else { client };
+                if let Some(clue) = Clue::of_hit(hit, kind, &seen, out.packet, by) {
+                    if certified {
+                        out.controlled = out.controlled.or(by);
+                    }
+                    self.keep(clue);
+                }
                 // Of two that contradict each other the certificate tells what answered.
                 let certificate = kind.name == CERTIFICATE.name;
                 self.tool = self.tool.filter(|_| !certificate).or(Some(hit));
             }
+        }
+    }
+
+    /// Looks up what was said of devices.
+    fn devices(&mut self, catalogue: &'static Catalogue, out: &mut Out) {
+        let packet = out.packet;
+        for said in std::mem::take(&mut out.said) {
+            if let Some(lease) = Clue::lease(&said, packet) {
+                self.keep(lease);
+            }
+            let Some((kind, clue)) = Clue::of(catalogue, said, packet) else { continue };
+            if kind.name == device::TITLE.name {
+                // Somebody looks at it; of another tool that shows the page tells what answered.
+                (self.tool, self.answered) = (clue.hit, true);
+                out.controlled = out.controlled.or(clue.by);
+            }
+            self.tell(kind, clue, out);
+        }
+        let Some(dns) = out.facts.dns.take() else { return };
+        let responder = out.client.map(Side::other);
+        for answer in dns.answers.iter().skip(self.answers) {
+            if let Some((kind, clue)) = Clue::of_answer(catalogue, answer, responder, packet) {
+                self.tell(kind, clue, out);
+            }
+        }
+        self.answers = dns.answers.len();
+        out.facts.dns = Some(dns);
+    }
+
+    /// Keeps a clue, and tells of it once.
+    fn tell(&mut self, kind: &'static Kind, clue: Clue, out: &mut Out) {
+        let told = self
+            .clues
+            .iter()
+            .any(|c| (c.kind, &c.seen, c.addr, c.mac) == (clue.kind, &clue.seen, clue.addr, clue.mac));
+        if told {
+            return;
+        }
+        if let Some(hit) = &clue.hit {
+            out.evidence(kind, format!("{}: {} (rule {}; {})", clue.seen, hit.tool, hit.rule, hit.source));
+        }
+        self.keep(clue);
+    }
+
+    fn keep(&mut self, clue: Clue) {
+        if self.clues.len() < CLUES {
+            self.clues.push(clue);
         }
     }
 }

@@ -14,6 +14,7 @@ use super::switch::Switch;
 use super::unit::Tick;
 use farend_analyzers::Side;
 
+use crate::catalog::Catalogue;
 use crate::clock::SECOND_NS;
 use crate::decode::proto;
 use crate::home::Home;
@@ -126,6 +127,13 @@ impl<S: Sink> Reducer<S> {
         }
     }
 
+    /// Devices are what this catalogue says; without it, what the built-in one says.
+    #[must_use]
+    pub fn with_catalogue(mut self, catalogue: &'static Catalogue) -> Self {
+        self.ledger.set_catalogue(catalogue);
+        self
+    }
+
     /// Takes settings from here while it runs.
     #[must_use]
     pub fn with_switch(self, switch: Arc<Switch>) -> Self {
@@ -149,6 +157,7 @@ impl<S: Sink> Reducer<S> {
             self.intel = Arc::clone(&newer.intel);
             self.home.clone_from(&newer.home);
             self.ledger.set_weights(newer.weights.clone());
+            self.ledger.set_catalogue(newer.catalogue);
         }
         if let Some(front) = &tick.front {
             // What a filter left out was captured, too.
@@ -162,6 +171,7 @@ impl<S: Sink> Reducer<S> {
         for mut report in reports {
             all.shed = all.shed.max(report.shed);
             all.names.append(&mut report.names);
+            all.neighbours.append(&mut report.neighbours);
             all.sightings.append(&mut report.sightings);
             all.ended.append(&mut report.ended);
             all.lasting.append(&mut report.lasting);
@@ -177,11 +187,19 @@ impl<S: Sink> Reducer<S> {
         });
         all.sightings.sort_by_key(|s| (s.seq, s.flow.id));
         all.ended.sort_by_key(|e| (e.flow.birth.input, e.flow.birth.number, e.flow.birth.layer));
+        all.neighbours.extend(tick.neighbours.iter().flat_map(|seen| seen.iter().copied()));
+        all.neighbours.sort_unstable();
         for learned in &all.names {
             self.names.learn(learned.name.addr, &learned.name.name, learned.name.ttl, learned.ts_ns);
         }
         // While nobody is known to be inside, a finding may be about the wrong side: it waits for the end.
         let may_raise = !home.is_auto() || tick.private_seen || tick.last;
+        for neighbour in &all.neighbours {
+            self.ledger.neighbour(neighbour, ctx);
+            if may_raise {
+                self.raise(&mut [], neighbour.ts_ns);
+            }
+        }
         for sighting in &all.sightings {
             self.time_ns = self.time_ns.max(sighting.ts_ns);
             self.ledger.sighted(sighting, ctx);
@@ -241,6 +259,14 @@ impl<S: Sink> Reducer<S> {
 
     fn raise(&mut self, hosts: &mut [IpAddr], ts_ns: i64) {
         let Self { ledger, sink, alerted, loss, .. } = self;
+        // A device's address need not be one of the flow that tells of it: DHCP's clients have none yet.
+        let mut devices = ledger.devices_told();
+        let hosts = if devices.is_empty() {
+            hosts
+        } else {
+            devices.extend_from_slice(hosts);
+            &mut devices
+        };
         ledger.raise(hosts, loss, |finding, weights| {
             if alerted.len() < MAX_ALERTED {
                 alerted.insert(finding.flow.id);
