@@ -305,7 +305,8 @@ fn detail(hit: &Hit, seen: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use farend_analyzers::{Dns, DnsQuery};
+    use farend_analyzers::device::{Said, What};
+    use farend_analyzers::{Dns, DnsAnswer, DnsQuery};
 
     use super::*;
 
@@ -423,6 +424,61 @@ mod tests {
         let told: Vec<&str> = out.evidence.iter().map(|e| e.kind.name).collect();
         assert_eq!(told, ["catalogue.lookup", "catalogue.lookup_site"]);
         assert!(out.evidence.iter().all(|e| e.kind.decibans <= 3));
+        assert_eq!(matched.label(), None);
+    }
+
+    #[test]
+    fn a_page_of_a_kvm_gives_its_label_and_what_it_shows_is_operated() {
+        let said = |title: &str| Said {
+            what: What::Title,
+            text: title.into(),
+            mac: None,
+            addr: None,
+            by: Some(Side::Dest),
+        };
+        let of = |title| {
+            let mut out = Out { said: vec![said(title)], packet: 7, ..Out::default() };
+            let mut matched = Matched::default();
+            matched.look(catalogue(), &mut out, true);
+            assert!(out.said.is_empty(), "what was looked up is forgotten");
+            (matched.label().map(|l| l.label), out.controlled, matched.clues().len())
+        };
+        assert_eq!(of("JetKVM"), (Some("jetkvm"), Some(Side::Dest), 1));
+        assert_eq!(of("Welcome to nginx!"), (None, None, 0));
+    }
+
+    #[test]
+    fn names_in_dhcp_and_in_local_answers_are_evidence_and_no_label() {
+        let name = |name: &str| Said {
+            what: What::HostName,
+            text: name.into(),
+            mac: Some([0xB8, 0x27, 0xEB, 1, 2, 3]),
+            addr: None,
+            by: Some(Side::Src),
+        };
+        let answer = |name: &str, addr: &str, ttl| DnsAnswer {
+            rrname: name.into(),
+            rrtype: 1,
+            ttl,
+            addr: addr.parse().ok(),
+            rdata: None,
+        };
+        let mut out = Out { said: vec![name("raspberrypi"), name("pikvm"), name("pikvm")], ..Out::default() };
+        let answers = vec![
+            answer("pikvm.local", "192.168.1.42", 120),
+            answer("pikvm.local", "192.168.1.43", 0),
+            answer("pikvm.org", "192.168.1.44", 120),
+            answer("glkvm.lan", "198.41.0.4", 120),
+        ];
+        out.facts.dns = Some(Box::new(Dns { answers, ..Dns::default() }));
+        let mut matched = Matched::default();
+        matched.look(catalogue(), &mut out, true);
+        matched.look(catalogue(), &mut out, true);
+        let told: Vec<&str> = out.evidence.iter().map(|e| e.kind.name).collect();
+        assert_eq!(told, ["catalogue.device_name"; 2], "one by DHCP, one by mDNS");
+        let addresses: Vec<Option<String>> =
+            matched.clues().iter().map(|c| c.addr.map(|a| a.to_string())).collect();
+        assert_eq!(addresses, [None, Some("192.168.1.42".to_owned())]);
         assert_eq!(matched.label(), None);
     }
 }
