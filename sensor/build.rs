@@ -7,6 +7,10 @@ use std::{env, fs};
 
 use toml::{Table, Value};
 
+/// Keys of what devices show: sensor/src/catalog/device.rs.
+const DEVICE: &[&str] =
+    &["oui", "oui_shared", "hostname", "hostname_hint", "vendor_class", "service", "title"];
+
 fn main() {
     flatten_catalogue();
     // Without any of these (a source archive) only a change of this file asks for another look.
@@ -54,7 +58,9 @@ fn flatten_catalogue() {
             }
             for fact in list(tool, "fact") {
                 line(&mut lines, "source", fact.get("source").into_iter());
-                for key in ["session", "site", "alpn", "subject", "issuer", "ports"] {
+                for key in
+                    ["session", "site", "alpn", "subject", "issuer"].iter().chain(DEVICE).chain(&["ports"])
+                {
                     line(&mut lines, key, list(fact, key));
                 }
                 line(&mut lines, "wire", fact.get("wire").into_iter());

@@ -14,6 +14,7 @@ if [ ! -e "$policy" ]; then
 fi
 
 basics=(tcpdump tshark nftables ethtool iproute2 iputils-ping util-linux procps gcc libc6-dev openssl imagemagick python3-venv nodejs)
+devices=(avahi-daemon isc-dhcp-client ustreamer)
 ordinary=(dnsmasq bind9-dnsutils nginx-light curl caddy chromium rsync mosquitto mosquitto-clients ngircd irssi dovecot-imapd isync postfix msmtp)
 screens=(xvfb xdotool x11-xserver-utils xterm openbox xfonts-base)
 desktops=(xrdp freerdp2-x11 rdesktop tigervnc-standalone-server tigervnc-viewer tigervnc-tools x11vnc novnc websockify qemu-system-x86 seabios spice-client-gtk)
@@ -23,7 +24,7 @@ meshes=(tinc n2n fastd nebula yggdrasil)
 proxies=(microsocks dante-server tinyproxy shadowsocks-libev tor)
 
 apt-get update -q
-apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold "${basics[@]}" "${ordinary[@]}" "${screens[@]}" "${desktops[@]}" "${tunnels[@]}" "${meshes[@]}" "${proxies[@]}"
+apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold "${basics[@]}" "${devices[@]}" "${ordinary[@]}" "${screens[@]}" "${desktops[@]}" "${tunnels[@]}" "${meshes[@]}" "${proxies[@]}"
 
 mkdir -p "$tools/npm"
 [ -x "$tools/venv/bin/python" ] || /usr/bin/python3 -m venv "$tools/venv"

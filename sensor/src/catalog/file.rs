@@ -10,6 +10,7 @@ use farend_analyzers::{Category, LabelInfo, label_info};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::device::{self, Marks};
 use super::pattern::{Form, Pattern};
 use super::shared;
 use crate::config::{Mistake, typed};
@@ -44,6 +45,8 @@ pub struct Fact {
     pub subject: Vec<String>,
     /// Parts of its certificates' issuers.
     pub issuer: Vec<String>,
+    /// What a device shows beside names: MAC vendor, host name, page.
+    pub device: Marks,
     /// Ports: a hint for people, never matched.
     pub ports: Vec<String>,
     /// What else shows, for people.
@@ -54,10 +57,11 @@ impl Fact {
     /// Whether it says nothing but that the tool exists.
     #[must_use]
     pub fn is_bare(&self) -> bool {
-        let Self { source: _, session, site, alpn, subject, issuer, ports, wire } = self;
+        let Self { source: _, session, site, alpn, subject, issuer, device, ports, wire } = self;
         session.is_empty()
             && site.is_empty()
             && [alpn, subject, issuer, ports].iter().all(|list| list.is_empty())
+            && *device == Marks::default()
             && wire.is_none()
     }
 }
@@ -97,6 +101,20 @@ struct FactRow {
     subject: Vec<Spanned<String>>,
     #[serde(default)]
     issuer: Vec<Spanned<String>>,
+    #[serde(default)]
+    oui: Vec<Spanned<String>>,
+    #[serde(default)]
+    oui_shared: Vec<Spanned<String>>,
+    #[serde(default)]
+    hostname: Vec<Spanned<String>>,
+    #[serde(default)]
+    hostname_hint: Vec<Spanned<String>>,
+    #[serde(default)]
+    vendor_class: Vec<Spanned<String>>,
+    #[serde(default)]
+    service: Vec<Spanned<String>>,
+    #[serde(default)]
+    title: Vec<Spanned<String>>,
     #[serde(default)]
     ports: Vec<Spanned<String>>,
     wire: Option<String>,
@@ -216,6 +234,15 @@ impl<'a> Reading<'a> {
             alpn: checked(&row.alpn, is_alpn, "ALPN protocol (at least three characters; * only at the end)"),
             subject: checked(&row.subject, is_attribute, "part of a subject like 'CN=Name'"),
             issuer: checked(&row.issuer, is_attribute, "part of an issuer like 'CN=Name'"),
+            device: Marks {
+                oui: checked(&row.oui, device::is_oui, device::AN_OUI),
+                oui_shared: checked(&row.oui_shared, device::is_oui, device::AN_OUI),
+                hostname: checked(&row.hostname, device::is_host_name, device::A_HOST_NAME),
+                hostname_hint: checked(&row.hostname_hint, device::is_host_name, device::A_HOST_NAME),
+                vendor_class: checked(&row.vendor_class, device::is_text, device::A_TEXT),
+                service: checked(&row.service, device::is_service, device::A_SERVICE),
+                title: checked(&row.title, device::is_text, device::A_TEXT),
+            },
             ports: checked(&row.ports, is_ports, "port like '443/tcp' or range like '8000-8040/udp'"),
             wire: row.wire.clone(),
         }

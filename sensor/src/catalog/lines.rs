@@ -36,6 +36,13 @@ pub(super) fn embedded() -> Vec<Tool> {
                     ("subject", Some(fact)) => fact.subject = texts(values),
                     ("issuer", Some(fact)) => fact.issuer = texts(values),
                     ("ports", Some(fact)) => fact.ports = texts(values),
+                    ("oui", Some(fact)) => fact.device.oui = texts(values),
+                    ("oui_shared", Some(fact)) => fact.device.oui_shared = texts(values),
+                    ("hostname", Some(fact)) => fact.device.hostname = texts(values),
+                    ("hostname_hint", Some(fact)) => fact.device.hostname_hint = texts(values),
+                    ("vendor_class", Some(fact)) => fact.device.vendor_class = texts(values),
+                    ("service", Some(fact)) => fact.device.service = texts(values),
+                    ("title", Some(fact)) => fact.device.title = texts(values),
                     ("wire", Some(fact)) => fact.wire = Some(first()),
                     _ => {}
                 }

@@ -3,6 +3,7 @@
 //! In: the files of `config/catalogue/`, which are part of the binary, and the user's own. Out: for a name, a certificate or an ALPN
 //! protocol the [`Hit`]: tool, rule, source, and whether it stands for a session or merely for the vendor's web site.
 
+pub mod device;
 mod file;
 mod lines;
 mod pattern;
@@ -61,6 +62,7 @@ pub struct Catalogue {
     alpn: Vec<Hit>,
     subject: Vec<Hit>,
     issuer: Vec<Hit>,
+    devices: device::Index,
 }
 
 impl Catalogue {
@@ -101,6 +103,7 @@ impl Catalogue {
             alpn: Vec::new(),
             subject: Vec::new(),
             issuer: Vec::new(),
+            devices: device::Index::default(),
         };
         for tool in tools {
             for fact in &tool.facts {
@@ -126,6 +129,7 @@ impl Catalogue {
         self.alpn.extend(fact.alpn.iter().map(|rule| hit(true, rule)));
         self.subject.extend(fact.subject.iter().map(|rule| hit(true, rule)));
         self.issuer.extend(fact.issuer.iter().map(|rule| hit(true, rule)));
+        self.devices.add(&fact.device, &hit);
     }
 
     /// All tools.
@@ -184,6 +188,14 @@ impl Catalogue {
         let has = |name: &str, hit: &Hit| name.split(", ").any(|part| part == hit.rule);
         let subject = self.subject.iter().find(|hit| has(subject, hit));
         subject.or_else(|| self.issuer.iter().find(|hit| has(issuer, hit))).copied()
+    }
+}
+
+impl Catalogue {
+    /// What is known of devices by their marks.
+    #[must_use]
+    pub const fn devices(&self) -> &device::Index {
+        &self.devices
     }
 }
 

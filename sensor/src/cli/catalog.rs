@@ -161,7 +161,7 @@ fn text(tool: &Tool) -> String {
         let _ = writeln!(out, "\n  {}", fact.source);
         let mut row = |name: &str, values: Vec<&str>| {
             if !values.is_empty() {
-                let _ = writeln!(out, "    {name:<8} {}", values.join(", "));
+                let _ = writeln!(out, "    {name:<13} {}", values.join(", "));
             }
         };
         row("session", fact.session.iter().map(Pattern::as_str).collect());
@@ -169,6 +169,9 @@ fn text(tool: &Tool) -> String {
         row("alpn", strs(&fact.alpn));
         row("subject", strs(&fact.subject));
         row("issuer", strs(&fact.issuer));
+        for (name, values) in fact.device.rows() {
+            row(name, strs(values));
+        }
         row("ports", strs(&fact.ports));
         row("wire", fact.wire.iter().map(String::as_str).collect());
         if fact.is_bare() {
@@ -199,6 +202,7 @@ fn object(tool: &Tool) -> Value {
             "alpn": fact.alpn,
             "subject": fact.subject,
             "issuer": fact.issuer,
+            "device": fact.device.rows().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
             "ports": fact.ports,
             "wire": fact.wire,
         })).collect::<Vec<_>>(),

@@ -27,11 +27,13 @@ pub enum FindingKind {
     EgressVps,
     /// A tunnel in DNS, ICMP, HTTP, WebSocket or TLS, or one that lets somebody in from outside.
     TunnelCovert,
+    /// The host is an IP-KVM: keyboard, screen and mouse of a machine beside it.
+    IpKvm,
 }
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RemoteControl,
         Self::RemoteControlSuspiciousOrigin,
         Self::InboundSuspiciousOrigin,
@@ -40,6 +42,7 @@ impl FindingKind {
         Self::EgressTor,
         Self::EgressVps,
         Self::TunnelCovert,
+        Self::IpKvm,
     ];
 
     /// The contract's word.
@@ -54,6 +57,7 @@ impl FindingKind {
             Self::EgressTor => "egress_tor",
             Self::EgressVps => "egress_vps",
             Self::TunnelCovert => "tunnel_covert",
+            Self::IpKvm => "ip_kvm",
         }
     }
 
@@ -69,6 +73,7 @@ impl FindingKind {
             Self::EgressTor => 9_100_006,
             Self::EgressVps => 9_100_007,
             Self::TunnelCovert => 9_100_008,
+            Self::IpKvm => 9_100_009,
         }
     }
 
@@ -76,7 +81,7 @@ impl FindingKind {
     #[must_use]
     pub const fn category(self) -> &'static str {
         match self {
-            Self::RemoteControl | Self::RemoteControlSuspiciousOrigin => "Remote access",
+            Self::RemoteControl | Self::RemoteControlSuspiciousOrigin | Self::IpKvm => "Remote access",
             Self::InboundSuspiciousOrigin => "Suspicious origin",
             Self::EgressVpn | Self::EgressProxy | Self::EgressTor | Self::EgressVps => "Hidden egress",
             Self::TunnelCovert => "Covert tunnel",
@@ -367,6 +372,8 @@ impl Finding {
                 Severity::High
             }
             FindingKind::TunnelCovert => Severity::Medium,
+            FindingKind::IpKvm if self.has("device.operator_outside") => Severity::High,
+            FindingKind::IpKvm => Severity::Medium,
         }
     }
 
@@ -439,7 +446,20 @@ impl Finding {
                 }
                 _ => format!("{host} talks to {peer} through {tool}"),
             },
+            FindingKind::IpKvm => self.device_in_words(),
         }
+    }
+
+    fn device_in_words(&self) -> String {
+        let detail = |kind: &str| self.lines.iter().find(|l| l.kind == kind).map(|l| &*l.detail);
+        let used = detail("device.operator_outside").map(|who| format!(", used from outside by {who}"));
+        let beside = detail("device.beside").map_or_else(
+            || "nobody else on its network was seen".to_owned(),
+            |hosts| format!("on its network at the time: {hosts}"),
+        );
+        let (host, tool) = (self.host, self.tool_in_words());
+        let what = format!("{host} is an IP-KVM ({tool}), keyboard, screen and mouse of a machine beside it");
+        format!("{what}{}; {beside}", used.unwrap_or_default())
     }
 
     fn share_in_words(&self) -> String {

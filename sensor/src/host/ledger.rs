@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use farend_analyzers::{Side, label_info};
 
+use super::device::Devices;
 use super::finding::{Finding, FindingKind, Tally};
 use super::looked::LookUps;
 use super::loss::Loss;
@@ -96,6 +97,7 @@ pub struct Ledger {
     pub(super) hosts: BTreeMap<IpAddr, Host>,
     /// Look-ups that may come to count.
     looked: LookUps,
+    pub(super) devices: Devices,
     /// Findings of all hosts.
     count: usize,
     /// Evidence that no finding counts: of findings that made way, or that found no room.
@@ -114,6 +116,7 @@ impl Ledger {
             weights: Arc::new(weights),
             hosts: BTreeMap::new(),
             looked: LookUps::default(),
+            devices: Devices::default(),
             count: 0,
             elsewhere: Tally::default(),
             hosts_dropped: 0,
@@ -198,6 +201,7 @@ impl Ledger {
                 Session { flow: &s.flow, verdict: &s.verdict, info, volume: s.volume, span, ended: false };
             self.labelled(&session, ctx);
         }
+        self.clues(&s.flow, &s.verdict, ctx);
         self.looked_up(&s.flow, None, ctx);
     }
 
@@ -209,6 +213,10 @@ impl Ledger {
             self.labelled(session, ctx);
         } else {
             self.listed_relay(ended, ctx);
+        }
+        if let Some(verdict) = ended.verdict.as_deref() {
+            self.clues(&ended.flow, verdict, ctx);
+            self.streamed(&ended.flow, verdict);
         }
         self.looked_up(&ended.flow, ended.verdict.as_deref(), ctx);
         self.inbound(ended, session.map(|s| s.info), ctx);
@@ -289,6 +297,7 @@ impl Ledger {
             self.covert(s, ctx);
         } else if let Some(controlled) = s.verdict.controlled {
             self.remote_control(s, controlled, ctx);
+            self.used_device(s, controlled, ctx);
         }
     }
 

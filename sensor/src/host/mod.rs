@@ -4,6 +4,7 @@
 //! and host records at the end. Scores are integer decibans, so the same evidence gives the same digits everywhere.
 
 mod covert;
+mod device;
 mod egress;
 mod finding;
 mod inbound;

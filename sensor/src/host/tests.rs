@@ -329,7 +329,8 @@ fn a_covert_tunnel_in_use_is_a_finding_about_the_host_inside_whoever_began_it() 
 
 #[test]
 fn how_urgent_a_covert_tunnel_is_goes_by_where_it_leads() {
-    let severity = |label, to| Case::of(&[talk(HOST, to, 53, Some(label))]).raised.pop().map(|f| f.severity());
+    let severity =
+        |label, to| Case::of(&[talk(HOST, to, 53, Some(label))]).raised.pop().map(|f| f.severity());
     let of_tunnel = |label, to| {
         let case = Case::of(&[talk(HOST, to, 53, Some(label))]);
         case.raised.iter().find(|f| f.kind == FindingKind::TunnelCovert).map(Finding::severity)
@@ -341,7 +342,11 @@ fn how_urgent_a_covert_tunnel_is_goes_by_where_it_leads() {
     assert_eq!(severity("dns_tunnel", "192.168.1.1"), Some(Severity::Medium));
     assert_eq!(severity("dns_tunnel", RENTED), Some(Severity::Medium));
     let case = Case::of(&[talk(HOST, HOME_LINE, 53, Some("dns_tunnel"))]);
-    assert!(case.raised[0].summary().ends_with("where it ends does not show"), "{}", case.raised[0].summary());
+    assert!(
+        case.raised[0].summary().ends_with("where it ends does not show"),
+        "{}",
+        case.raised[0].summary()
+    );
 }
 
 #[test]

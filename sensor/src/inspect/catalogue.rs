@@ -3,8 +3,9 @@
 //! In: the facts of a layer, whenever they may have grown. Out: evidence, and the tool that a session belongs to. Every fact is
 //! looked up once, in the packet that brought it.
 
-use farend_analyzers::{Facts, Http, Kind, LabelInfo, Out, Tls};
+use farend_analyzers::{Facts, Http, Kind, LabelInfo, Out, Side, Tls};
 
+use super::device::{self, Clue};
 use crate::catalog::{Catalogue, Hit};
 
 const SNI: Kind = Kind {
@@ -56,11 +57,30 @@ pub const NAMED: Kind = Kind {
 };
 
 /// All evidence that the catalogue can give.
-pub const KINDS: [&Kind; 9] =
-    [&SNI, &ALPN, &CERTIFICATE, &CERTIFICATE_NAME, &HOST, &NAMED, &SITE, &LOOKUP, &LOOKUP_SITE];
+pub const KINDS: [&Kind; 14] = {
+    let [name, hint, class, service, title] = device::KINDS;
+    [
+        &SNI,
+        &ALPN,
+        &CERTIFICATE,
+        &CERTIFICATE_NAME,
+        &HOST,
+        &NAMED,
+        &SITE,
+        &LOOKUP,
+        &LOOKUP_SITE,
+        name,
+        hint,
+        class,
+        service,
+        title,
+    ]
+};
 
 /// Look-ups told of one flow: more of them say no more.
 const LOOKUPS_TOLD: usize = 4;
+/// Clues to devices kept of one flow: a bound on memory.
+const CLUES: usize = 32;
 
 /// A session name of a tool that somebody looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +102,9 @@ pub(super) struct Matched {
     queries: usize,
     lookups: usize,
     looked_up: Vec<LookedUp>,
+    /// Records of answers that were looked at.
+    answers: usize,
+    clues: Vec<Clue>,
     /// The tool whose session this is, as far as one side can show it.
     tool: Option<Hit>,
     /// The other side has answered.
@@ -100,7 +123,10 @@ impl Matched {
             .as_deref()
             .is_some_and(|tls| !self.hello && is_hello(tls) || !self.certificate && tls.subject.is_some())
             || !self.host && http.as_deref().is_some_and(|http| http.hostname.is_some())
-            || dns.as_deref().is_some_and(|dns| dns.queries.len() > self.queries);
+            || dns
+                .as_deref()
+                .is_some_and(|dns| dns.queries.len() > self.queries || dns.answers.len() > self.answers)
+            || !out.said.is_empty();
         if grown {
             self.look_up(catalogue, out);
         }
@@ -114,6 +140,11 @@ impl Matched {
     /// Session names that were looked up.
     pub(super) fn looked_up(&self) -> &[LookedUp] {
         &self.looked_up
+    }
+
+    /// What tells devices.
+    pub(super) fn clues(&self) -> &[Clue] {
+        &self.clues
     }
 
     /// The label that the catalogue gives to the layer.
@@ -168,15 +199,73 @@ impl Matched {
             }
             self.queries = dns.queries.len();
         }
+        self.devices(catalogue, out);
+        let client = out.client;
         for (kind, hit, seen) in found {
             let lookup = matches!(kind.name, "catalogue.lookup" | "catalogue.lookup_site");
             let kind = if hit.session || lookup { kind } else { &SITE };
             out.evidence(kind, detail(&hit, &seen));
             if hit.session && !lookup {
+                // A certificate is the called side's; whoever calls a service of the maker may be the device or its user.
+                let certified = kind.name == CERTIFICATE.name;
+                let by = if certified { client.map(Side::other) } else { client };
+                if let Some(clue) = Clue::of_hit(hit, kind, &seen, out.packet, by) {
+                    if certified {
+                        out.controlled = out.controlled.or(by);
+                    }
+                    self.keep(clue);
+                }
                 // Of two that contradict each other the certificate tells what answered.
                 let certificate = kind.name == CERTIFICATE.name;
                 self.tool = self.tool.filter(|_| !certificate).or(Some(hit));
             }
+        }
+    }
+
+    /// Looks up what was said of devices.
+    fn devices(&mut self, catalogue: &'static Catalogue, out: &mut Out) {
+        let packet = out.packet;
+        for said in std::mem::take(&mut out.said) {
+            if let Some(lease) = Clue::lease(&said, packet) {
+                self.keep(lease);
+            }
+            let Some((kind, clue)) = Clue::of(catalogue, said, packet) else { continue };
+            if kind.name == device::TITLE.name {
+                // Somebody looks at it; of another tool that shows the page tells what answered.
+                (self.tool, self.answered) = (clue.hit, true);
+                out.controlled = out.controlled.or(clue.by);
+            }
+            self.tell(kind, clue, out);
+        }
+        let Some(dns) = out.facts.dns.take() else { return };
+        let responder = out.client.map(Side::other);
+        for answer in dns.answers.iter().skip(self.answers) {
+            if let Some((kind, clue)) = Clue::of_answer(catalogue, answer, responder, packet) {
+                self.tell(kind, clue, out);
+            }
+        }
+        self.answers = dns.answers.len();
+        out.facts.dns = Some(dns);
+    }
+
+    /// Keeps a clue, and tells of it once.
+    fn tell(&mut self, kind: &'static Kind, clue: Clue, out: &mut Out) {
+        let told = self
+            .clues
+            .iter()
+            .any(|c| (c.kind, &c.seen, c.addr, c.mac) == (clue.kind, &clue.seen, clue.addr, clue.mac));
+        if told {
+            return;
+        }
+        if let Some(hit) = &clue.hit {
+            out.evidence(kind, format!("{}: {} (rule {}; {})", clue.seen, hit.tool, hit.rule, hit.source));
+        }
+        self.keep(clue);
+    }
+
+    fn keep(&mut self, clue: Clue) {
+        if self.clues.len() < CLUES {
+            self.clues.push(clue);
         }
     }
 }
@@ -224,7 +313,8 @@ fn detail(hit: &Hit, seen: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use farend_analyzers::{Dns, DnsQuery};
+    use farend_analyzers::device::{Said, What};
+    use farend_analyzers::{Dns, DnsAnswer, DnsQuery};
 
     use super::*;
 
@@ -342,6 +432,61 @@ mod tests {
         let told: Vec<&str> = out.evidence.iter().map(|e| e.kind.name).collect();
         assert_eq!(told, ["catalogue.lookup", "catalogue.lookup_site"]);
         assert!(out.evidence.iter().all(|e| e.kind.decibans <= 3));
+        assert_eq!(matched.label(), None);
+    }
+
+    #[test]
+    fn a_page_of_a_kvm_gives_its_label_and_what_it_shows_is_operated() {
+        let said = |title: &str| Said {
+            what: What::Title,
+            text: title.into(),
+            mac: None,
+            addr: None,
+            by: Some(Side::Dest),
+        };
+        let of = |title| {
+            let mut out = Out { said: vec![said(title)], packet: 7, ..Out::default() };
+            let mut matched = Matched::default();
+            matched.look(catalogue(), &mut out, true);
+            assert!(out.said.is_empty(), "what was looked up is forgotten");
+            (matched.label().map(|l| l.label), out.controlled, matched.clues().len())
+        };
+        assert_eq!(of("JetKVM"), (Some("jetkvm"), Some(Side::Dest), 1));
+        assert_eq!(of("Welcome to nginx!"), (None, None, 0));
+    }
+
+    #[test]
+    fn names_in_dhcp_and_in_local_answers_are_evidence_and_no_label() {
+        let name = |name: &str| Said {
+            what: What::HostName,
+            text: name.into(),
+            mac: Some([0xB8, 0x27, 0xEB, 1, 2, 3]),
+            addr: None,
+            by: Some(Side::Src),
+        };
+        let answer = |name: &str, addr: &str, ttl| DnsAnswer {
+            rrname: name.into(),
+            rrtype: 1,
+            ttl,
+            addr: addr.parse().ok(),
+            rdata: None,
+        };
+        let mut out = Out { said: vec![name("raspberrypi"), name("pikvm"), name("pikvm")], ..Out::default() };
+        let answers = vec![
+            answer("pikvm.local", "192.168.1.42", 120),
+            answer("pikvm.local", "192.168.1.43", 0),
+            answer("pikvm.org", "192.168.1.44", 120),
+            answer("glkvm.lan", "198.41.0.4", 120),
+        ];
+        out.facts.dns = Some(Box::new(Dns { answers, ..Dns::default() }));
+        let mut matched = Matched::default();
+        matched.look(catalogue(), &mut out, true);
+        matched.look(catalogue(), &mut out, true);
+        let told: Vec<&str> = out.evidence.iter().map(|e| e.kind.name).collect();
+        assert_eq!(told, ["catalogue.device_name"; 2], "one by DHCP, one by mDNS");
+        let addresses: Vec<Option<String>> =
+            matched.clues().iter().map(|c| c.addr.map(|a| a.to_string())).collect();
+        assert_eq!(addresses, [None, Some("192.168.1.42".to_owned())]);
         assert_eq!(matched.label(), None);
     }
 }

@@ -4,6 +4,7 @@
 //! which is probed like a flow of its own.
 
 use super::catalogue::{LookedUp, Matched};
+use super::device::Clue;
 use crate::catalog::Catalogue;
 use crate::decode::proto;
 use farend_analyzers::{
@@ -183,6 +184,8 @@ pub struct Verdict {
     pub usual_ports: &'static [u16],
     /// Session names of tools that were looked up.
     pub looked_up: Vec<LookedUp>,
+    /// What tells devices.
+    pub clues: Vec<Clue>,
     /// Pieces of evidence beyond the bound of a layer.
     pub evidence_dropped: u32,
     /// Suricata's name of the outermost protocol; empty when none was recognised.
@@ -205,6 +208,7 @@ impl Verdict {
     /// The other side opened the flow after all: swaps the sides.
     pub fn flip(&mut self) {
         self.client = self.client.map(Side::other);
+        self.clues.iter_mut().for_each(|clue| clue.by = clue.by.map(Side::other));
         self.controlled = self.controlled.map(Side::other);
     }
 }
@@ -218,12 +222,15 @@ pub(super) struct Layers {
     from_start: bool,
     /// The label that was reported last.
     reported: Option<&'static str>,
+    /// Clues to devices that were reported.
+    clues: usize,
 }
 
 impl Layers {
     /// Begins anew with an unknown flow.
     pub(super) fn reset(&mut self, table: &ProbeTable, transport: Transport, hinted: Set, from_start: bool) {
         (self.used, self.hinted, self.from_start, self.reported) = (0, hinted, from_start, None);
+        self.clues = 0;
         self.open_layer(table, transport);
     }
 
@@ -451,6 +458,12 @@ impl Layers {
         label != std::mem::replace(&mut self.reported, label)
     }
 
+    /// Whether there are more clues to devices than at the last call.
+    pub(super) fn clue_came(&mut self) -> bool {
+        let clues = self.layers.iter().take(self.used).map(|l| l.matched.clues().len()).sum();
+        clues > std::mem::replace(&mut self.clues, clues)
+    }
+
     /// Whether there was a label at the last call of [`Layers::label_changed`].
     pub(super) const fn labelled(&self) -> bool {
         self.reported.is_some()
@@ -502,6 +515,7 @@ impl Layers {
             verdict.facts.fill_from(&layer.out.facts);
             verdict.evidence.extend(layer.out.evidence.iter().cloned());
             verdict.looked_up.extend(layer.matched.looked_up().iter().cloned());
+            verdict.clues.extend(layer.matched.clues().iter().cloned());
             verdict.evidence_dropped = verdict.evidence_dropped.saturating_add(layer.out.evidence_dropped);
             // Who called shows in the outermost layer: inside, roles are as they please (DTLS of a call, a desktop shown in reverse).
             if depth == 0 {

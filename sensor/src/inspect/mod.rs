@@ -6,12 +6,14 @@
 //! way, with what is known of it.
 
 mod catalogue;
+mod device;
 mod layers;
 mod order;
 mod stream;
 pub mod watch;
 
 pub use catalogue::{KINDS as CATALOGUE_KINDS, LookedUp, NAMED};
+pub use device::Clue;
 pub use layers::{ProbeTable, Verdict};
 
 use crate::catalog::Catalogue;
@@ -52,6 +54,8 @@ const KEPT: usize = 2_048;
 pub struct Progress {
     /// The flow's label is another one now.
     pub label_changed: bool,
+    /// Something tells of a device that told nothing before.
+    pub clue: bool,
     /// Nothing more is wanted of the flow.
     pub done: bool,
 }
@@ -230,7 +234,8 @@ impl Inspector {
         *total = *total - it.held + held;
         it.held = held;
         self.order.fed(it.shard, slot);
-        Progress { label_changed: it.layers.label_changed(), done: it.layers.done() }
+        let (label_changed, clue) = (it.layers.label_changed(), it.layers.clue_came());
+        Progress { label_changed, clue, done: it.layers.done() }
     }
 
     /// Whether a flow has a label so far.

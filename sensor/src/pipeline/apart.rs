@@ -183,13 +183,21 @@ impl Merge {
             _ => return None,
         };
         self.number += 1;
-        let mut tick =
-            Tick { number: self.number, now_ns: i64::MIN, private_seen: false, last: false, front: None };
+        let mut tick = Tick {
+            number: self.number,
+            now_ns: i64::MIN,
+            private_seen: false,
+            last: false,
+            front: None,
+            neighbours: None,
+        };
+        let mut neighbours = Vec::new();
         let mut reports = Vec::with_capacity(told.len());
         for (n, _, theirs, report) in told {
             tick.now_ns = tick.now_ns.max(theirs.now_ns);
             tick.private_seen |= theirs.private_seen;
             tick.last |= theirs.last;
+            neighbours.extend(theirs.neighbours.iter().flat_map(|seen| seen.iter().copied()));
             self.counted[n] = (theirs.front, report.counters.clone());
             reports.push(report);
         }
@@ -204,6 +212,7 @@ impl Merge {
         // Private addresses that any thread has seen by now; a tick must not take back what an earlier one said.
         tick.private_seen |= front.as_ref().is_some_and(|f| f.private_seen);
         tick.front = front.map(Arc::new);
+        tick.neighbours = Some(neighbours).filter(|seen| !seen.is_empty()).map(Arc::new);
         for (i, report) in reports.iter_mut().enumerate() {
             report.counters = if i == 0 { std::mem::take(&mut all) } else { Counters::default() };
         }
@@ -224,6 +233,7 @@ mod tests {
             private_seen: false,
             last,
             front: Some(Arc::new(front)),
+            neighbours: None,
         }
     }
 

@@ -7,6 +7,7 @@
 mod apart;
 mod brand;
 mod counters;
+mod neighbour;
 mod reduce;
 mod report;
 mod run;
@@ -19,6 +20,7 @@ mod unit;
 mod worker;
 
 pub use counters::{Counters, DecodeCounters, Front, Untracked};
+pub use neighbour::Neighbour;
 pub use reduce::{Far, Reducer, Sink};
 pub use report::{Ended, FlowId, Learned, Report, Sighting, Volume};
 pub(crate) use run::latency;

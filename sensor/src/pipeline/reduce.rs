@@ -137,9 +137,10 @@ impl<S: Sink> Reducer<S> {
         Self { switch: Some(switch), ..self }
     }
 
-    /// Names are what this catalogue says.
+    /// Names and devices are what this catalogue says; without it, what the built-in one says.
     #[must_use]
-    pub fn with_catalogue(self, catalogue: &'static Catalogue) -> Self {
+    pub fn with_catalogue(mut self, catalogue: &'static Catalogue) -> Self {
+        self.ledger.set_catalogue(catalogue);
         Self { catalogue, ..self }
     }
 
@@ -171,6 +172,7 @@ impl<S: Sink> Reducer<S> {
             self.home.clone_from(&newer.home);
             self.catalogue = newer.catalogue;
             self.ledger.set_weights(newer.weights.clone());
+            self.ledger.set_catalogue(newer.catalogue);
         }
         if let Some(front) = &tick.front {
             // What a filter left out was captured, too.
@@ -184,6 +186,7 @@ impl<S: Sink> Reducer<S> {
         for mut report in reports {
             all.shed = all.shed.max(report.shed);
             all.names.append(&mut report.names);
+            all.neighbours.append(&mut report.neighbours);
             all.sightings.append(&mut report.sightings);
             all.ended.append(&mut report.ended);
             all.lasting.append(&mut report.lasting);
@@ -199,6 +202,8 @@ impl<S: Sink> Reducer<S> {
         });
         all.sightings.sort_by_key(|s| (s.seq, s.flow.id));
         all.ended.sort_by_key(|e| (e.flow.birth.input, e.flow.birth.number, e.flow.birth.layer));
+        all.neighbours.extend(tick.neighbours.iter().flat_map(|seen| seen.iter().copied()));
+        all.neighbours.sort_unstable();
         for learned in &all.names {
             self.names.learn(learned.name.addr, &learned.name.name, learned.name.ttl, learned.ts_ns);
         }
@@ -212,6 +217,12 @@ impl<S: Sink> Reducer<S> {
         }
         // While nobody is known to be inside, a finding may be about the wrong side: it waits for the end.
         let may_raise = !home.is_auto() || tick.private_seen || tick.last;
+        for neighbour in &all.neighbours {
+            self.ledger.neighbour(neighbour, ctx);
+            if may_raise {
+                self.raise(&mut [], neighbour.ts_ns);
+            }
+        }
         for sighting in &all.sightings {
             self.time_ns = self.time_ns.max(sighting.ts_ns);
             self.ledger.sighted(sighting, ctx);
@@ -271,6 +282,14 @@ impl<S: Sink> Reducer<S> {
 
     fn raise(&mut self, hosts: &mut [IpAddr], ts_ns: i64) {
         let Self { ledger, sink, alerted, loss, .. } = self;
+        // A device's address need not be one of the flow that tells of it: DHCP's clients have none yet.
+        let mut devices = ledger.devices_told();
+        let hosts = if devices.is_empty() {
+            hosts
+        } else {
+            devices.extend_from_slice(hosts);
+            &mut devices
+        };
         ledger.raise(hosts, loss, |finding, weights| {
             if alerted.len() < MAX_ALERTED {
                 alerted.insert(finding.flow.id);

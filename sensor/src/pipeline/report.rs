@@ -1,6 +1,7 @@
 //! What workers tell the reducer at a tick.
 
 use super::counters::Counters;
+use super::neighbour::Neighbour;
 use super::shed::Level;
 use crate::flow::{Birth, End, Hot, OpenerBasis};
 use crate::inspect::Verdict;
@@ -108,6 +109,8 @@ pub struct Report {
     pub sightings: Vec<Sighting>,
     /// Names.
     pub names: Vec<Learned>,
+    /// Who has which MAC address, by the frames that opened flows.
+    pub neighbours: Vec<Neighbour>,
     /// Flows that go on, at their interval: what they came to so far. [`Ended::end`] means nothing in them.
     pub lasting: Vec<Ended>,
     /// What the worker leaves out at that moment.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::counters::{DecodeCounters, Front};
+use super::neighbour::Pairs;
 use super::unit::{Tick, Unit, Units};
 use crate::clock::{Clock, SECOND_NS};
-use crate::decode::{Addrs, Decoded, Decoder, Link, Outcome, Packet};
+use crate::decode::{Addrs, Decoded, Decoder, Ignored, Link, Outcome, Packet};
 use crate::flow::shard_of;
 use crate::home::{is_private_v4, is_private_v6};
 use crate::source::{self, Frame};
@@ -44,6 +45,7 @@ pub struct Splitter {
     span: Option<[i64; 2]>,
     source: Option<source::Counters>,
     longest: u32,
+    neighbours: Pairs,
 }
 
 impl Splitter {
@@ -64,6 +66,7 @@ impl Splitter {
             span: None,
             source: None,
             longest: LONGEST,
+            neighbours: Pairs::default(),
         }
     }
 
@@ -102,6 +105,9 @@ impl Splitter {
             Outcome::Ignored(why) => {
                 self.count(frame);
                 self.counters.ignored[why.index()] += 1;
+                if why == Ignored::Arp && self.link.1 == Link::Ethernet {
+                    self.neighbours.arp(bytes, frame.ts_ns, frame.input, frame.number);
+                }
                 return;
             }
             Outcome::Malformed(m) => {
@@ -234,7 +240,8 @@ impl Splitter {
     fn next_tick(&mut self, now_ns: i64, last: bool) -> Tick {
         self.tick += 1;
         let front = self.source.is_some().then(|| Arc::new(self.front()));
-        Tick { number: self.tick, now_ns, private_seen: self.private_seen, last, front }
+        let neighbours = Some(self.neighbours.take()).filter(|seen| !seen.is_empty()).map(Arc::new);
+        Tick { number: self.tick, now_ns, private_seen: self.private_seen, last, front, neighbours }
     }
 
     /// What has been counted so far, with the source's own as far as [`Splitter::source_counted`] told.

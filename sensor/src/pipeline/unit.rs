@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::counters::Front;
+use super::neighbour::Neighbour;
 use crate::decode::Packet;
 use crate::source::Region;
 
@@ -93,4 +94,6 @@ pub struct Tick {
     /// What source and splitter have counted: exactly what workers have been dealt by now. Only where somebody tells it while the
     /// run goes on.
     pub front: Option<Arc<Front>>,
+    /// Who has which MAC address by ARP, since the tick before; nothing where nobody said so.
+    pub neighbours: Option<Arc<Vec<Neighbour>>>,
 }

@@ -14,6 +14,7 @@ use std::io;
 use farend_analyzers::{Dir, Transport};
 
 use super::counters::{Counters, Untracked};
+use super::neighbour::Pairs;
 use super::report::{Ended, FlowId, Learned, Report, Sighting, volume};
 use super::shed::Level;
 use super::switch::InForce;
@@ -112,6 +113,7 @@ struct Core {
     fed: bool,
     /// Flows of a shard whose time has come; kept for the next sweep.
     due: Vec<(u32, End)>,
+    neighbours: Pairs,
 }
 
 impl Worker {
@@ -138,19 +140,20 @@ impl Worker {
                 shed: Level::Nothing,
                 fed: false,
                 due: Vec::new(),
+                neighbours: Pairs::default(),
                 config,
             },
         })
     }
 
     #[inline]
-    fn packet(&mut self, unit: &Unit, ahead: &Ahead, payload: &[u8]) {
+    fn packet(&mut self, unit: &Unit, ahead: &Ahead, payload: &[u8], region: &[u8]) {
         let Ahead { hash, likely, key, from } = *ahead;
         match unit.packet.addrs {
             Addrs::V4 { .. } => {
                 let found = self.v4.find_likely(likely, hash, &key);
                 if !self.core.known(&mut self.v4, found, from, unit, payload) {
-                    self.open(unit);
+                    self.open(unit, region);
                     self.core.opened(&mut self.v4, hash, key, from, unit, payload);
                 }
             }
@@ -158,7 +161,7 @@ impl Worker {
                 let (key, from) = key6(&unit.packet, src, dst);
                 let found = self.v6.find_likely(likely, hash, &key);
                 if !self.core.known(&mut self.v6, found, from, unit, payload) {
-                    self.open(unit);
+                    self.open(unit, region);
                     self.core.opened(&mut self.v6, hash, key, from, unit, payload);
                 }
             }
@@ -186,9 +189,10 @@ impl Worker {
         }
     }
 
-    /// Makes room for one more flow in the unit's shard.
+    /// Makes room for one more flow in the unit's shard, and notes who its ends are on the link.
     #[inline]
-    fn open(&mut self, unit: &Unit) {
+    fn open(&mut self, unit: &Unit, region: &[u8]) {
+        self.core.neighbours.opened(unit, region, &self.core.config.home);
         if self.core.demand[usize::from(unit.shard)].live >= self.core.quotas.of(unit.shard) {
             self.evict(unit.shard);
         }
@@ -452,7 +456,7 @@ impl Core {
         let progress = self.inspector.feed(slot, &piece, |name| {
             names.push(Learned { seq: unit.seq, ts_ns: unit.ts_ns, name });
         });
-        if progress.label_changed {
+        if progress.label_changed || progress.clue {
             let verdict = self.inspector.verdict(slot);
             self.sight(table, at, unit, verdict);
         }
@@ -577,6 +581,7 @@ impl Core {
     fn report(&mut self, tick: &Tick) -> Report {
         let mut report = std::mem::take(&mut self.report);
         report.tick = tick.number;
+        report.neighbours = self.neighbours.take();
         report.counters = self.counters.clone();
         report.shed = self.shed;
         for list in [&mut report.ended, &mut report.lasting] {

@@ -51,7 +51,7 @@ impl Worker {
             self.fetch_buckets(units_after, known);
             let (units_now, known) = &steps[now];
             for (unit, ahead) in units_now.iter().zip(known) {
-                self.packet(unit, ahead, units.payload(unit, region));
+                self.packet(unit, ahead, units.payload(unit, region), region);
             }
             steps[now].0 = ahead.next().unwrap_or_default();
         }
