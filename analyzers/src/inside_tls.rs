@@ -194,9 +194,9 @@ pub(crate) fn drive(fixture: &Fixture) -> Out {
     out.facts.tls = Some(Box::new(fixture.tls.clone()));
     let mut watch = Watch::default();
     if fixture.tls == Tls::default() {
-        watch.begin_midstream()
+        watch.begin_midstream();
     } else {
-        watch.begin(&mut out)
+        watch.begin(&mut out);
     }
     for (n, length) in fixture.lengths.iter().enumerate() {
         out.packet = n as u64 + 1;

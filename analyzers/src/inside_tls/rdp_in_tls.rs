@@ -43,7 +43,7 @@ impl State {
         let [a, b] = &self.sides;
         let (lengths, other) = if side == 0 { (a, b) } else { (b, a) };
         let total = lengths.total();
-        let many = self.kinds.get(1 - side)?.count_ones() >= u32::from(SIZES);
+        let many = self.kinds.get(side ^ 1)?.count_ones() >= u32::from(SIZES);
         if total < RECORDS || other.total() < SIZES || !many {
             return None;
         }

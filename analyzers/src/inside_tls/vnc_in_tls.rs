@@ -36,7 +36,7 @@ impl State {
     fn operates(&self, side: usize) -> Option<u16> {
         let lengths = self.sides.get(side)?;
         let total = lengths.total();
-        if total < RECORDS || self.kinds.get(1 - side)?.count_ones() < SIZES {
+        if total < RECORDS || self.kinds.get(side ^ 1)?.count_ones() < SIZES {
             return None;
         }
         OVERHEADS.into_iter().find(|o| {

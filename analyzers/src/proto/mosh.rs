@@ -216,7 +216,7 @@ mod tests {
             .map(|n| {
                 let mut bytes = datagram(n % 2 == 1, n / 2);
                 bytes[8..16].copy_from_slice(b"\0\x01\0\x02path");
-                (if n % 2 == 0 { UP } else { DOWN }, bytes)
+                (if n.is_multiple_of(2) { UP } else { DOWN }, bytes)
             })
             .collect();
         let payloads: Vec<(Dir, &[u8])> = constant.iter().map(|(dir, bytes)| (*dir, &bytes[..])).collect();
@@ -229,7 +229,7 @@ mod tests {
             .map(|n: u8| {
                 let mut bytes = datagram(n % 2 == 1, n / 2);
                 bytes[6] = n;
-                (if n % 2 == 0 { UP } else { DOWN }, bytes)
+                (if n.is_multiple_of(2) { UP } else { DOWN }, bytes)
             })
             .collect();
         let payloads: Vec<(Dir, &[u8])> = bytes.iter().map(|(dir, bytes)| (*dir, &bytes[..])).collect();

@@ -258,7 +258,7 @@ impl Midstream {
         }
         let smallest = sum(|w| w.smallest);
         let least = a.writes.least.min(b.writes.least);
-        let odd = sum(|w| w.odd) >= all / 4 * 3;
+        let odd = sum(|w| w.odd).saturating_mul(4) >= all.saturating_mul(3);
         let found = |smallest, block| Step::Found(Found::Lattice { writes: all, smallest, block });
         if of_8 && odd && least == SMALLEST && smallest >= SMALLEST_SEEN {
             return found(SMALLEST, 8);

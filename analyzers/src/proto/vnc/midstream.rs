@@ -68,16 +68,18 @@ pub(super) fn is_client_behind_version(data: &[u8]) -> Result<bool, Short> {
 
 fn behind_version(data: &[u8], enough: u32) -> Result<bool, Short> {
     const RESPONSE: usize = 16;
-    [0, 1, RESPONSE, RESPONSE + 1].iter().fold(Ok(false), |found, flag| {
-        let mut r = Reader::new(data.get(*flag..).unwrap_or(&[]));
+    let mut found = Ok(false);
+    for flag in [0, 1, RESPONSE, RESPONSE + 1] {
+        let mut r = Reader::new(data.get(flag..).unwrap_or(&[]));
         let here = match r.u8() {
             Ok(shared) if shared <= 1 => fixes(r.rest(), enough),
             // A response that is not whole is waited for only where a choice of VNC's security stands before it.
             Err(Short) if data.first() == Some(&2) => Err(Short),
             _ => Ok(false),
         };
-        either(found, here)
-    })
+        found = either(found, here);
+    }
+    found
 }
 
 /// Reads a message; how many bits of it are no free choice.

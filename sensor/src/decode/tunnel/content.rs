@@ -114,8 +114,8 @@ fn sift(class: u8, word: u64, wire: usize) -> u8 {
         left |= class::GTP_USER;
     }
     // The length counts from the fifth byte, the seventh, the ninth or, of the long header, from the twenty-first.
-    if class & class::GTP_CONTROL != 0 && matches!(wire.wrapping_sub(kind.into()), 4 | 6 | 8 | 20)
-        || class & class::GTP_CONTROL != 0 && byte(0) & 0xf3 == 0x50
+    if class & class::GTP_CONTROL != 0
+        && (byte(0) & 0xf3 == 0x50 || matches!(wire.wrapping_sub(kind.into()), 4 | 6 | 8 | 20))
     {
         left |= class::GTP_CONTROL;
     }
