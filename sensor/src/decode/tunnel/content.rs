@@ -101,7 +101,8 @@ fn sift(class: u8, word: u64, wire: usize) -> u8 {
             byte(3) != 0 && byte(7) != 0 && byte(6) & 1 != 0
         };
         let vxlan = word & 0xfbff_ff00_0000_00ff == 0x0800_0000_0000_0000;
-        let indicated = word >> 49 == 0 && kind != 0;
+        // Authentication, or an origin, whose port and address are the inverse of real ones.
+        let indicated = word >> 48 == 1 || word >> 48 == 0 && kind != 0;
         let capwap = byte(0) == 0 && byte(1) >= 0x10 && word & 0x0000_0088_0000_0007 == 0;
         if labels || vxlan || indicated || capwap || tells_kind() {
             left |= class::OVERLAY;
