@@ -8,7 +8,7 @@
 
 use crate::http_disguise::{Disguise, Exchange};
 use crate::http_head::{StartLine, absolute_authority, authority, field, number, opens, text};
-use crate::http_tool::HttpTool;
+use crate::http_tool::{End, HttpTool};
 use crate::{
     Analyzer, Basis, Dir, FirstBytes, Http, Kind, Meta, Next, Out, Probe, Segment, Short, Transport, Verdict,
     novnc, page,
@@ -68,7 +68,7 @@ const NOVNC: Kind = Kind {
 const TOOL: Kind = Kind {
     name: "http.tool",
     decibans: 30,
-    says: "the request is one that a remote-management tool makes, by its target and the name it goes by, and was answered",
+    says: "the request is one that a remote-management or remote-desktop tool makes, by its target and the name it goes by, and was answered",
 };
 
 /// What is known of the connection.
@@ -524,9 +524,10 @@ fn is_of_tool(out: &mut Out, status: u16, dir: Dir) -> bool {
     };
     out.evidence(&TOOL, tool.detail);
     out.is(tool.label);
-    if tool.operates_client {
-        out.controlled = Some(dir.receiver());
-    }
+    out.controlled = tool.operated.map(|end| match end {
+        End::Client => dir.receiver(),
+        End::Server => dir.sender(),
+    });
     true
 }
 
