@@ -151,7 +151,7 @@ fn one_direction_alone_has_no_false_label_and_the_right_opener() {
 }
 
 #[test]
-fn a_shell_whose_handshake_was_missed_is_no_label_but_its_shape_tells_which_side_is_operated() {
+fn a_shell_whose_handshake_was_missed_shows_by_its_sizes_and_its_shape_tells_which_side_is_operated() {
     let truth = truth::all().into_iter().find(|t| t.capture.ends_with("farm_vnc_openvpn.pcap")).unwrap();
     let r = run_capture(&Capture::read(&truth.capture), &Setup::default());
     let r = r.records();
@@ -159,10 +159,15 @@ fn a_shell_whose_handshake_was_missed_is_no_label_but_its_shape_tells_which_side
     assert!(!shells.is_empty());
     for shell in shells {
         let f = r.flows().into_iter().find(|f| ends(f) == [shell.client, shell.server]).unwrap();
-        assert_eq!(f["farend"]["label"], serde_json::Value::Null, "{}", told(f));
+        assert_eq!(
+            (&f["farend"]["label"], &f["farend"]["basis"]),
+            (&"ssh".into(), &"midstream".into()),
+            "{}",
+            told(f)
+        );
         assert_eq!(f["farend"]["controlled"].as_str(), shell.controlled_side(shell.client), "{}", told(f));
-        let evidence = &f["farend"]["evidence"][0];
-        assert_eq!(evidence["kind"], "shape.operated");
+        let all = f["farend"]["evidence"].as_array().unwrap();
+        let evidence = all.iter().find(|e| e["kind"] == "shape.operated").expect("its shape");
         assert!(evidence["detail"].as_str().unwrap().starts_with("a terminal, by 2 windows"), "{evidence}");
     }
 }

@@ -160,6 +160,8 @@ impl Packets {
 
 impl State {
     fn on_packet(&mut self, seg: &Segment<'_>, out: &mut Out) -> Next {
+        // Both sides are alike; who sent first is all that tells them apart.
+        out.client.get_or_insert(seg.dir.sender());
         let packets = self.packets.get_or_insert_default();
         if !packets.push(seg.dir, seg.data, seg.wire_len) {
             return Next::NotMine;
@@ -185,7 +187,8 @@ impl Analyzer for State {
         label: Some("tinc"),
         app_proto: "failed",
         transports: &[Transport::Tcp, Transport::Udp],
-        ports: &[655],
+        // Both sides send from 655: it does not tell who called.
+        ports: &[],
         first: FirstBytes::ANY,
         budget: 65_536,
         carrier: false,
