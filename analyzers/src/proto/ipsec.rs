@@ -44,7 +44,7 @@ const AH: Kind = Kind { name: "ipsec.ah", decibans: 30, says: "AH: header of con
 const HEADER: Kind = Kind {
     name: "ipsec.header",
     decibans: 12,
-    says: "on IKE's port, an IKE header that fits its datagram, though what is behind it does not add up (RFC 7296 section 3.1)",
+    says: "an IKE header that fits its datagram, though what is behind it does not add up (RFC 7296 section 3.1)",
 };
 
 /// ESP packets in UDP in a row that make a recognition.
@@ -192,9 +192,12 @@ impl Analyzer for State {
             Transport::Tcp if wire::TCP_PREFIX.starts_with(p.data) => Verdict::More,
             Transport::Tcp => Verdict::No,
             Transport::Udp if wire::ike(p.data, p.wire_len).is_some() => Verdict::Yes,
-            Transport::Udp if wire::is_keep_alive(p.data) => Verdict::More,
+            Transport::Udp if wire::header(p.data, p.wire_len).is_some() => Verdict::Yes,
             Transport::Udp if p.port_hint && wire::esp_in_udp(p.data, p.wire_len).is_some() => Verdict::Yes,
-            Transport::Udp if p.port_hint && wire::header(p.data, p.wire_len).is_some() => Verdict::Yes,
+            // A keep-alive, or a message with a field that is wrong: the next one tells.
+            Transport::Udp if wire::is_keep_alive(p.data) || wire::has_length(p.data, p.wire_len) => {
+                Verdict::More
+            }
             Transport::Udp => Verdict::No,
         }
     }

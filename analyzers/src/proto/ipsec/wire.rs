@@ -111,6 +111,18 @@ pub(super) fn header(data: &[u8], wire_len: usize) -> Option<String> {
         .then(|| format!("IKEv{} exchange {exchange}, {len} B, payloads that do not add up", version >> 4))
 }
 
+/// Version and length of an IKE message of this size, whatever the rest.
+pub(super) fn has_length(data: &[u8], wire_len: usize) -> bool {
+    let read = |r: &mut Reader<'_>| {
+        r.skip(17)?;
+        let version = r.u8()?;
+        r.skip(6)?;
+        Ok::<_, crate::Short>((version, r.u32()?))
+    };
+    read(&mut Reader::new(data))
+        .is_ok_and(|(version, len)| matches!(version, 0x10 | 0x20) && usize::try_from(len) == Ok(wire_len))
+}
+
 fn parse(data: &[u8], wire_len: usize) -> Option<Ike> {
     let mut r = Reader::new(data);
     let (initiator_spi, responder_spi) = (r.u64().ok()?, r.u64().ok()?);
