@@ -10,26 +10,27 @@
 use super::super::ethernet::ethertype;
 use super::super::packet::proto;
 use super::super::transport::carrier;
-use super::{Guess, gtp_control, lisp_control};
+use super::{Guess, gtp_control, l2tp, lisp_control};
 
 /// What a datagram may be, by its first byte: bits of a [`Class`].
 mod class {
     /// VXLAN, Geneve, MPLS, CAPWAP, and Teredo behind an indication: the first nibble is zero.
-    pub(super) const OVERLAY: u8 = 1;
-    pub(super) const GRE: u8 = 2;
-    pub(super) const GTP_USER: u8 = 4;
-    pub(super) const GTP_CONTROL: u8 = 8;
+    pub(super) const OVERLAY: u16 = 1;
+    pub(super) const GRE: u16 = 2;
+    pub(super) const GTP_USER: u16 = 4;
+    pub(super) const GTP_CONTROL: u16 = 8;
     /// Teredo without an indication.
-    pub(super) const TEREDO: u8 = 16;
-    pub(super) const LISP: u8 = 32;
-    pub(super) const LISP_CONTROL: u8 = 64;
-    pub(super) const AYIYA: u8 = 128;
+    pub(super) const TEREDO: u16 = 16;
+    pub(super) const LISP: u16 = 32;
+    pub(super) const LISP_CONTROL: u16 = 64;
+    pub(super) const AYIYA: u16 = 128;
+    pub(super) const L2TP: u16 = 256;
 }
 
 /// The classes of each first byte.
-static OPENINGS: [u8; 256] = openings();
+static OPENINGS: [u16; 256] = openings();
 
-const fn openings() -> [u8; 256] {
+const fn openings() -> [u16; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
@@ -64,6 +65,10 @@ const fn openings() -> [u8; 256] {
         if high <= 5 && low <= 2 {
             class |= class::AYIYA;
         }
+        // Data: no control message, and the reserved bits of version 2 (RFC 2661 section 3.1).
+        if byte & 0xb4 == 0 {
+            class |= class::L2TP;
+        }
         table[byte] = class;
         byte += 1;
     }
@@ -88,7 +93,7 @@ impl Guess {
 
 /// The classes that the first eight bytes, `word`, leave: none for nearly every datagram of other protocols.
 #[inline(never)]
-fn sift(class: u8, word: u64, wire: usize) -> u8 {
+fn sift(class: u16, word: u64, wire: usize) -> u16 {
     let byte = |at: u32| (word >> (56 - 8 * at)) as u8;
     let kind = (word >> 32) as u16;
     let tells_kind = || matches!(kind, ethertype::TRANSPARENT_ETHERNET | ethertype::IPV4 | ethertype::IPV6);
@@ -136,13 +141,17 @@ fn sift(class: u8, word: u64, wire: usize) -> u8 {
     if class & class::AYIYA != 0 && byte(3) == carrier::IPV6 && byte(2) & 0x0f == 1 {
         left |= class::AYIYA;
     }
+    // Version 2, or version 3 and its reserved bits.
+    if class & class::L2TP != 0 && (byte(1) == 2 || word >> 32 == 0x0003_0000 && word & 0xffff_ffff != 0) {
+        left |= class::L2TP;
+    }
     left
 }
 
 /// The tunnel, if all that is inside fits.
 #[cold]
-fn proved(class: u8, head: &[u8; 8], payload: &[u8], wire: usize) -> Option<Guess> {
-    let may = |bit: u8| class & bit != 0;
+fn proved(class: u16, head: &[u8; 8], payload: &[u8], wire: usize) -> Option<Guess> {
+    let may = |bit: u16| class & bit != 0;
     if may(class::OVERLAY)
         && let Some(guess) = overlay(head, payload, wire)
     {
@@ -162,6 +171,9 @@ fn proved(class: u8, head: &[u8; 8], payload: &[u8], wire: usize) -> Option<Gues
     }
     if may(class::AYIYA) && ayiya(head, payload, wire) {
         return Some(Guess::Ayiya);
+    }
+    if may(class::L2TP) && l2tp::is_whole(payload, wire) {
+        return Some(Guess::L2tp);
     }
     if may(class::GTP_CONTROL) && gtp_control::is_whole(payload, wire) {
         return Some(Guess::GtpControl);

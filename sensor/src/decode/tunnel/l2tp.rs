@@ -1,11 +1,13 @@
 //! L2TP data: version 2 over UDP with PPP inside (RFC 2661), version 3 over UDP or IP with Ethernet inside (RFC 3931,
-//! RFC 4719). In: a UDP payload of its port, or an IP payload. Out: over UDP the UDP packet, which is a flow to be
-//! reported, and the packets inside; over IP the packets inside. Control messages stay UDP packets.
+//! RFC 4719). In: a UDP payload, or an IP payload. Out: over UDP the UDP packet, which is a flow to be
+//! reported, and the packets inside; over IP the packets inside. Control messages stay UDP packets. On another port the
+//! packet inside has to fill the datagram.
 
 use super::super::outcome::{Ignored, Layer, Stop, Walked, Why};
 use super::super::region::{Region, be16};
 use super::super::{Context, Fit, Walk};
 use super::NOT_THIS;
+use super::content::{frame_fits, packet_fits};
 
 /// The first 16 bits (RFC 2661 section 3.1).
 mod flag {
@@ -21,7 +23,7 @@ mod flag {
 const BEFORE_FRAME: [usize; 4] = [0, 4, 8, 12];
 
 impl Walk<'_> {
-    /// A UDP payload of port 1701.
+    /// A UDP payload of port 1701, or one that [`is_whole`].
     pub(super) fn l2tp_udp(&mut self, region: Region<'_>) -> Walked {
         let inside = Context::inside(self.packets.draft(), Fit::Padded);
         self.outer_and_inner(|walk| {
@@ -52,6 +54,47 @@ impl Walk<'_> {
         let frame =
             BEFORE_FRAME.into_iter().find_map(|len| rest.after(len, Layer::L2tp).ok().filter(is_frame));
         self.ethernet(frame.ok_or(NOT_THIS)?, inside.entered(Layer::L2tp)?)
+    }
+}
+
+/// Whether a UDP payload of `wire` bytes is L2TP data for sure: a packet inside fills it.
+pub(super) fn is_whole(payload: &[u8], wire: usize) -> bool {
+    match payload.first_chunk() {
+        Some([first, 2]) => ppp_at(*first, payload, wire).is_some_and(|at| packet_fits(payload, wire, at)),
+        Some([0, 3]) => BEFORE_FRAME.iter().any(|len| frame_fits(payload, wire, 8 + len)),
+        _ => false,
+    }
+}
+
+/// Where a packet lies behind a version 2 header and PPP's protocol of IPv4 or IPv6.
+fn ppp_at(first: u8, payload: &[u8], wire: usize) -> Option<usize> {
+    const PPP_HDLC: &[u8] = &[0xff, 0x03];
+    let flags = u16::from(first) << 8;
+    let word = |at: usize| payload.get(at..)?.first_chunk().map(|word| u16::from_be_bytes(*word));
+    let mut at = 2;
+    if flags & flag::LENGTH != 0 {
+        if usize::from(word(at)?) != wire {
+            return None;
+        }
+        at += 2;
+    }
+    if word(at)? == 0 || word(at + 2)? == 0 {
+        return None;
+    }
+    at += 4;
+    if flags & flag::SEQUENCE != 0 {
+        at += 4;
+    }
+    if flags & flag::OFFSET != 0 {
+        at += 2 + usize::from(word(at)?);
+    }
+    if payload.get(at..)?.starts_with(PPP_HDLC) {
+        at += PPP_HDLC.len();
+    }
+    match payload.get(at..)? {
+        [0, 0x21 | 0x57, ..] => Some(at + 2),
+        [0x21 | 0x57, ..] => Some(at + 1),
+        _ => None,
     }
 }
 
@@ -120,6 +163,26 @@ mod tests {
         let len = (16 + ppp.len()) as u8;
         let all = [0x4a, 0x02, 0, len, 0, 5, 0, 6, 0, 1, 0, 2, 0, 2, 0xee, 0xee];
         assert_outer_and_inner(&l2tp(&join(&[&all, &ppp, &[0xee; 3]])));
+    }
+
+    #[test]
+    fn on_another_port_the_packet_inside_has_to_fill_the_datagram() {
+        let ppp = join(&[&[0xff, 0x03, 0x00, 0x21], &inner_ipv4()]);
+        let len = (12 + ppp.len()) as u8;
+        let sequenced = join(&[&[0x48, 0x02, 0, len, 0, 5, 0, 6, 0, 1, 0, 2], &ppp]);
+        let shifted = join(&[&[0x02, 0x02, 0, 5, 0, 6, 0, 1, 0xee, 0x57], &inner_ipv6()]);
+        let version_3 = join(&[&[0, 3, 0, 0, 0, 0, 0, 9, 0xaa, 0xaa, 0xaa, 0xaa], &inner_ethernet()]);
+        for whole in [&sequenced, &shifted, &version_3] {
+            let anywhere = |payload: &[u8]| ipv4(17, &udp(40001, 40002, payload));
+            let packets = packets_of(&anywhere(whole));
+            assert_eq!((packets.len(), packets[0].dst_port), (2, 40002), "{whole:02x?}");
+            assert_inner(&packets[1], &["l2tp"]);
+            assert_plain(&anywhere(&join(&[whole, &[1]])), 17);
+            assert_plain(&anywhere(&whole[..whole.len() - 1]), 17);
+        }
+        let mut other = sequenced;
+        other[7] = 0; // no session
+        assert_plain(&ipv4(17, &udp(40001, 40002, &other)), 17);
     }
 
     #[test]
