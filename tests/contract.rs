@@ -18,6 +18,7 @@ mod metrics;
 mod midstream;
 mod mix;
 mod overload;
+mod readdressed;
 mod service;
 mod support;
 mod truth;

@@ -143,7 +143,7 @@ fn labels_operated_side_and_opener_stay_when_addresses_family_ports_and_tags_cha
         Move { seed: 2, prefixes: true, to_v6: true, ..Move::default() },
         Move { seed: 3, ports: true, ..Move::default() },
         Move { seed: 4, vlan: vec![7], ..Move::default() },
-        Move { seed: 5, prefixes: true, to_v6: true, ports: true, vlan: vec![10, 20] },
+        Move { seed: 5, prefixes: true, to_v6: true, ports: true, vlan: vec![10, 20], ..Move::default() },
         Move { seed: 6, prefixes: true, ports: true, ..Move::default() },
     ];
     let mut labelled = 0;

@@ -15,6 +15,8 @@ pub struct Move {
     pub to_v6: bool,
     /// Every port becomes another one above 1,023.
     pub ports: bool,
+    /// Ports that stay.
+    pub keep: &'static [u16],
     /// Tags put on every frame, outer first.
     pub vlan: Vec<u16>,
 }
@@ -49,7 +51,7 @@ impl Move {
     }
 
     pub fn port(&self, port: u16) -> u16 {
-        if !self.ports || port == 0 {
+        if !self.ports || port == 0 || self.keep.contains(&port) {
             return port;
         }
         // 64,511 is prime, so this is a permutation of the residues; ports below 1,024 take the place of those that left.
@@ -66,8 +68,8 @@ impl Move {
         super::payloads::Dice(self.seed ^ x.wrapping_mul(0xA24B_AED4_963E_E407)).roll()
     }
 
-    /// The capture as it would have been there. Frames that are not IP stay; ICMP, which quotes addresses, goes when the
-    /// family changes.
+    /// The capture as it would have been there. Frames that are not IP stay; ICMP that is no echo, which quotes packets, goes
+    /// when the family changes.
     pub fn apply(&self, capture: &Capture) -> Capture {
         let mut moved = Capture::default();
         for taken in &capture.frames {
@@ -112,7 +114,8 @@ impl Move {
         };
         let payload = p.get(header..total)?;
         if self.to_v6 && p[9] == frame::ICMP {
-            return None;
+            let kind = if payload.first() == Some(&8) { 128 } else { 129 };
+            return is_echo(p).then(|| frame::icmp(ip, kind, 0, payload.get(4..).unwrap_or_default()));
         }
         let whole = offset == 0 && !more;
         let payload = if offset == 0 { self.transport(ip, p[9], payload, whole) } else { payload.to_vec() };
@@ -145,4 +148,13 @@ impl Move {
         }
         l4
     }
+}
+
+/// Whether an IPv4 packet is a whole ICMP echo, request or reply.
+pub fn is_echo(p: &[u8]) -> bool {
+    let header = usize::from(p[0] & 15) * 4;
+    p[9] == frame::ICMP
+        && p[6] & 0x3f == 0
+        && p[7] == 0
+        && matches!(p.get(header..), Some([0 | 8, 0, _, _, ..]))
 }
