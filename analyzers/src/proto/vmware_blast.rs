@@ -32,7 +32,7 @@ mod chunk {
     pub(super) const EXTENSION_DATA: u8 = 0x80;
 }
 
-/// Messages on the control channel: opcode, flags, parameter; with [`control::DATA`](control) the parameter is the length of what follows.
+/// Messages on the control channel: opcode, flags, parameter; with the flag for data the parameter is the length of what follows.
 mod control {
     pub(super) const HEADER: u16 = 4;
     pub(super) const DATA: u8 = 0x80;
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn channels_without_a_desktop_and_an_unanswered_greeting_are_evidence_and_no_label() {
-        let other = OPEN.to_vec().iter().map(|b| if *b == b'b' { b'x' } else { *b }).collect::<Vec<_>>();
+        let other = OPEN.iter().map(|b| if *b == b'b' { b'x' } else { *b }).collect::<Vec<_>>();
         for payloads in [
             &[(UP, INIT)][..],
             &[(UP, INIT), (DOWN, INIT_ACK), (UP, RECEIVED)],

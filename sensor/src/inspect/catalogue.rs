@@ -389,6 +389,21 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_in_dtls_counts_as_in_tls_and_every_browsers_own_does_not() {
+        let dtls = |name: &str| Tls {
+            version: 0xFEFD,
+            subject: Some(name.into()),
+            issuer: Some(name.into()),
+            ..hello(None)
+        };
+        assert_eq!(
+            of_tls(dtls("CN=chromoting")),
+            (Some("chrome_remote_desktop"), Some("Chrome Remote Desktop"), vec!["catalogue.certificate"])
+        );
+        assert_eq!(of_tls(dtls("CN=WebRTC")), (None, None, vec![]));
+    }
+
+    #[test]
     fn the_names_in_a_certificate_count_only_where_the_client_asked_for_none() {
         let certified = |sni| Tls { subject: Some("CN=*.dwservice.net".into()), ..hello(sni) };
         assert_eq!(
