@@ -27,8 +27,9 @@ const ARP_HEAD: [u8; 6] = [0, 1, 0x08, 0x00, 6, 4];
 const GROUP: u8 = 1;
 /// A pair is told again after this.
 const AGAIN_NS: i64 = 60 * SECOND_NS;
-/// Pairs of a shard kept for the next tick: a flood of ARP must not take memory.
-const MAX_PENDING: u8 = 64;
+/// Pairs of a shard kept for the next tick. Who was left out is told with a later flow of his: five hundred a second is more than a
+/// link has, and a flood of addresses must take neither memory nor time.
+const MAX_PENDING: u8 = 2;
 
 /// Stands for every address outside.
 const ROUTER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
@@ -98,6 +99,9 @@ impl Pairs {
 
     /// Takes the first frame of a flow, of which `region` is the memory.
     pub(super) fn opened(&mut self, unit: &Unit, region: &[u8], home: &Home) {
+        if self.counts[usize::from(unit.shard)] >= MAX_PENDING {
+            return;
+        }
         let Some([to, from]) = macs(unit, region) else { return };
         let ends: [IpAddr; 2] = match unit.packet.addrs {
             Addrs::V4 { src, dst } => [src.into(), dst.into()],
