@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 
+use farend::catalog::{Catalogue, Fact};
 use farend::intel::{Class, Intel};
 use farend_analyzers::{
     Category, Kind, LABELS, LabelInfo, Layer, Meta, Transport, inside_tls, label_info, metas,
@@ -198,6 +199,55 @@ fn labels() -> String {
     out
 }
 
+/// What nDPI 4.2 (Debian's ndpiReader) names of the same recordings: label, flows that carry it, how many it named, as what.
+const NDPI: &str = include_str!("ndpi.tsv");
+
+/// Whether sessions are known by what the source says.
+fn names_it(fact: &Fact) -> bool {
+    let lists = [fact.alpn.len(), fact.subject.len(), fact.issuer.len(), fact.session.len()];
+    lists.iter().any(|n| *n > 0) || fact.device != Fact::default().device
+}
+
+/// Every label in a row: how it is recognised, what stands behind it, who else knows it.
+fn coverage() -> String {
+    let all = shown();
+    let nothing = Shown::default();
+    let mut out = String::from(
+        "\n| label | recognised by | basis seen | recordings behind it | nDPI 4.2 on those |\n|---|---|---|---|---|\n",
+    );
+    for info in LABELS.iter().filter(|l| l.category != Category::Encapsulation) {
+        let shown = all.get(info.label).unwrap_or(&nothing);
+        let by: Vec<String> = analyzers(info.label, shown).iter().map(|m| format!("`{}`", m.name)).collect();
+        let by = if !by.is_empty() {
+            by.join(", ")
+        } else if Catalogue::embedded()
+            .tools()
+            .iter()
+            .any(|tool| tool.label.label == info.label && tool.facts.iter().any(names_it))
+        {
+            "names of the catalogue".to_owned()
+        } else {
+            "nothing yet".to_owned()
+        };
+        let bases: Vec<&str> = shown.bases.iter().map(String::as_str).collect();
+        let behind = match shown.truth.intersection(&shown.recognised).count() {
+            0 if shown.truth.is_empty() => "none: published facts".to_owned(),
+            0 => format!("{}, not recognised", shown.truth.len()),
+            n => n.to_string(),
+        };
+        let ndpi =
+            NDPI.lines().skip(1).map(|l| l.split('\t').collect::<Vec<_>>()).find(|r| r[0] == info.label);
+        let ndpi = ndpi.map_or(String::new(), |r| match (r[2], r[3]) {
+            (named, "") => format!("{named} of {} flows", r[1]),
+            ("0", other) => format!("0 of {} flows ({other})", r[1]),
+            (named, _) => format!("{named} of {} flows", r[1]),
+        });
+        let _ = writeln!(out, "| `{}` | {by} | {} | {behind} | {ndpi} |", info.label, bases.join(", "));
+    }
+    out.push('\n');
+    out
+}
+
 /// A basis in words.
 fn ground(basis: &str) -> &'static str {
     match basis.split_once(':').map_or(basis, |(_, rest)| rest) {
@@ -259,6 +309,7 @@ fn the_page_of_labels_and_classes_is_what_the_metadata_say() {
     // One test, so that two never write at once.
     for (from, is) in [
         ("classes: written by tests/docs -->\n", classes()),
+        ("coverage: written by tests/docs -->\n", coverage()),
         ("labels: written by tests/docs -->\n", labels()),
     ] {
         assert!(block(PAGE, from, "<!-- end -->", &is) == is, "{PAGE} is {WAY_OUT}");
