@@ -202,6 +202,35 @@ fn labels() -> String {
 /// What nDPI 4.2 (Debian's ndpiReader) names of the same recordings: label, flows that carry it, how many it named, as what.
 const NDPI: &str = include_str!("ndpi.tsv");
 
+/// Labels that an analyzer of another protocol gives, beside those of its own: label, analyzer, source with the label in it.
+const BESIDE: [(&str, &str, &str); 15] = [
+    ("dns_tunnel", "dns", "proto/dns.rs"),
+    ("guacamole", "http", "http_tool.rs"),
+    ("http_tunnel", "http", "proto/http.rs"),
+    ("meshcentral", "http", "http_tool.rs"),
+    ("netsupport", "http", "http_tool.rs"),
+    ("pcoip", "http", "http_tool.rs"),
+    ("shadowsocks", "http", "proto/http.rs"),
+    ("ssh_tunnel", "ssh", "proto/ssh.rs"),
+    ("tailscale", "wireguard", "proto/wireguard.rs"),
+    ("teamviewer", "http", "http_tool.rs"),
+    ("tor", "http", "proto/http.rs"),
+    ("vmware_blast", "http", "http_tool.rs"),
+    ("vnc", "http", "proto/http.rs"),
+    ("warp", "wireguard", "proto/wireguard.rs"),
+    ("websocket_tunnel", "http", "proto/http.rs"),
+];
+
+#[test]
+fn analyzers_that_give_another_protocols_label_do_so() {
+    for (label, analyzer, file) in BESIDE {
+        assert!(metas().iter().any(|m| m.name == analyzer && m.label != Some(label)), "{analyzer}");
+        let text = document(&format!("analyzers/src/{file}"));
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        assert!(code.contains(&format!("\"{label}\"")), "{file} gives no {label}");
+    }
+}
+
 /// Whether sessions are known by what the source says.
 fn names_it(fact: &Fact) -> bool {
     let lists = [fact.alpn.len(), fact.subject.len(), fact.issuer.len(), fact.session.len()];
@@ -217,9 +246,14 @@ fn coverage() -> String {
     );
     for info in LABELS.iter().filter(|l| l.category != Category::Encapsulation) {
         let shown = all.get(info.label).unwrap_or(&nothing);
-        let by: Vec<String> = analyzers(info.label, shown).iter().map(|m| format!("`{}`", m.name)).collect();
+        let stated = metas().into_iter().filter(|m| m.label == Some(info.label)).map(|m| m.name);
+        let beside = BESIDE.iter().filter(|(label, ..)| *label == info.label).map(|(_, name, _)| *name);
+        let mut by: BTreeSet<String> = stated.chain(beside).map(str::to_owned).collect();
+        if by.is_empty() {
+            by.extend(analyzers(info.label, shown).iter().map(|m| m.name.to_owned()));
+        }
         let by = if !by.is_empty() {
-            by.join(", ")
+            list(&by)
         } else if Catalogue::embedded()
             .tools()
             .iter()
