@@ -24,7 +24,7 @@ test: needs
 # The modules of analyzers/src/proto are found by analyzers/build.rs, where `cargo fmt` does not see them.
 lint: needs
 	$(CARGO) fmt --all --check
-	find analyzers/src/proto -name '*.rs' -print0 | xargs -0 rustfmt --check --config-path .
+	find analyzers/src/proto analyzers/src/inside_tls -name '*.rs' -print0 | xargs -0 rustfmt --check --config-path .
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) check --locked --package farend --no-default-features
 

@@ -111,6 +111,9 @@ impl Analyzer for State {
     };
 
     fn probe(p: &Probe<'_>) -> Verdict {
+        if !p.data.first().is_some_and(|byte| Self::META.first.has(*byte)) {
+            return Verdict::No;
+        }
         let mut r = Reader::new(p.data);
         let cut = p.data.len() < p.wire_len;
         let mut records = 0_usize;

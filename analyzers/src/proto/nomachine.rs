@@ -127,7 +127,8 @@ impl Analyzer for State {
 
     fn probe(p: &Probe<'_>) -> Verdict {
         if p.transport == Transport::Udp {
-            return if datagram(p.data, p.wire_len).is_some() { Verdict::Yes } else { Verdict::No };
+            let opens = p.data.first().is_some_and(|b| Self::META.first.has(*b));
+            return if opens && datagram(p.data, p.wire_len).is_some() { Verdict::Yes } else { Verdict::No };
         }
         match Line::parse(p.data) {
             Line::Whole { .. } => Verdict::Yes,
