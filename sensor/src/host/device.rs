@@ -35,6 +35,10 @@ const LAST_OCTET: u32 = 0xFF;
 const MAX_NAMED: usize = 8;
 /// Whoever was seen this close in time was there at the same time.
 const TOGETHER_NS: i64 = 600 * SECOND_NS;
+/// Whoever was not seen for this long has gone, or has another address by now.
+const GONE_NS: i64 = 86_400 * SECOND_NS;
+/// When there is no room, those that have gone are looked for at most this often.
+const SWEEP_NS: i64 = 60 * SECOND_NS;
 /// Pictures that replace each other (the WHATWG and Netscape's `multipart/x-mixed-replace`).
 const PICTURES: &str = "multipart/x-mixed-replace";
 
@@ -54,6 +58,8 @@ pub(super) struct Devices {
     told: Vec<IpAddr>,
     /// Devices found.
     found: Vec<IpAddr>,
+    /// When those that have gone were looked for, ns since the epoch.
+    swept_ns: i64,
 }
 
 impl Default for Devices {
@@ -67,6 +73,7 @@ impl Default for Devices {
             unplaced: BTreeMap::new(),
             told: Vec::new(),
             found: Vec::new(),
+            swept_ns: i64::MIN,
         }
     }
 }
@@ -97,6 +104,17 @@ impl Devices {
             [only] if !self.routers.contains(&mac) => Some(only),
             _ => None,
         }
+    }
+
+    /// Lets go of who has gone when there is no room for somebody new; a sensor runs for months.
+    fn make_room(&mut self, now_ns: i64) {
+        if self.present.len() < MAX_PRESENT || now_ns.saturating_sub(self.swept_ns) < SWEEP_NS {
+            return;
+        }
+        self.swept_ns = now_ns;
+        self.present.retain(|_, host| now_ns.saturating_sub(host.seen_ns[1]) < GONE_NS);
+        let present = &self.present;
+        self.owners.retain(|_, addresses| addresses.iter().any(|ip| present.contains_key(ip)));
     }
 
     /// The address by which a device is known: its IPv4 address, if its MAC address tells it.
@@ -167,6 +185,7 @@ impl Ledger {
             return;
         }
         let devices = &mut self.devices;
+        devices.make_room(seen.ts_ns);
         let full = devices.present.len() >= MAX_PRESENT;
         let known = devices.present.get_mut(&ip);
         let new = known.as_ref().is_none_or(|host| host.mac != seen.mac);
@@ -187,7 +206,7 @@ impl Ledger {
             return;
         }
         if ip.is_ipv4() {
-            self.owned(seen.mac, ip);
+            self.owned(seen, ip);
         }
         self.judge(ip, ctx);
         for device in self.devices.found.clone() {
@@ -196,12 +215,21 @@ impl Ledger {
     }
 
     /// Notes whose a MAC address is; one of several hosts says nothing of any of them.
-    fn owned(&mut self, mac: Mac, ip: IpAddr) {
+    fn owned(&mut self, seen: &Neighbour, ip: IpAddr) {
+        let (mac, now_ns) = (seen.mac, seen.ts_ns);
         let devices = &mut self.devices;
         if devices.owners.len() >= 2 * MAX_PRESENT && !devices.owners.contains_key(&mac) {
             return;
         }
         let owners = devices.owners.entry(mac).or_default();
+        // One that was leased to somebody else since, or not used for long, is no second host.
+        let present = &devices.present;
+        let stays = |ip: &IpAddr| {
+            present
+                .get(ip)
+                .is_some_and(|host| host.mac == mac && now_ns.saturating_sub(host.seen_ns[1]) < GONE_NS)
+        };
+        owners.retain(stays);
         if !owners.contains(&ip) && owners.len() < 2 {
             owners.push(ip);
         }
@@ -641,6 +669,17 @@ mod tests {
             ledger.neighbour(&seen, ctx);
         }
         assert_eq!(ledger.devices.present.len(), MAX_PRESENT);
+        // A day later there is room again for who is there then.
+        let (late, ip) = (2 * GONE_NS, IpAddr::V4(0x0A10_0000.into()));
+        ledger.neighbour(&Neighbour { ts_ns: late, input: 0, number: 1, ip, mac: PI }, ctx);
+        assert_eq!((ledger.devices.present.len(), ledger.devices.owners.len()), (1, 1));
+        assert_eq!(ledger.devices.owner(PI), Some(ip));
+        // Another lease after a day is the same host; two addresses at a time are two, or a router.
+        for (days, second, owner) in [(3, 0x0A10_0001_u32, true), (3, 0x0A10_0002, false)] {
+            let ip = IpAddr::V4(second.into());
+            ledger.neighbour(&Neighbour { ts_ns: days * GONE_NS, input: 0, number: 2, ip, mac: PI }, ctx);
+            assert_eq!(ledger.devices.owner(PI), owner.then_some(ip));
+        }
         let case = Case::new().named("pikvm", Some(PI), Some(KVM)).named("pikvm.local", None, Some(KVM));
         let tally = case.ledger.tally();
         let told =
