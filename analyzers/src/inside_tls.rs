@@ -5,6 +5,9 @@
 //! implements [`Rule`], and under `#[cfg(test)]` a `pub(crate) fn fixtures() -> Vec<Fixture>`, which the tests here run against
 //! every other rule. Encryption hides what records say, not how long they are: a binary handshake of fixed sizes shows.
 
+#[path = "inside_tls/hand/mod.rs"]
+pub(crate) mod hand;
+
 use crate::{Meta, Out, Tls};
 
 include!(concat!(env!("OUT_DIR"), "/inside_tls.rs"));
@@ -66,40 +69,6 @@ pub fn overhead(tls: &Tls) -> Option<u16> {
         // AES-GCM: explicit nonce and tag (RFC 5288 section 3)
         0x009C..=0x00AD | 0xC02B..=0xC032 => Some(24),
         _ => None,
-    }
-}
-
-/// How many records of each small length one side has sent.
-#[derive(Debug)]
-pub(crate) struct Lengths {
-    counts: [u8; Self::BINS],
-    total: u16,
-}
-
-impl Default for Lengths {
-    fn default() -> Self {
-        Self { counts: [0; Self::BINS], total: 0 }
-    }
-}
-
-impl Lengths {
-    /// Longer ones are only in the total: what hands do is short.
-    const BINS: usize = 64;
-
-    pub(crate) fn add(&mut self, len: u16) {
-        self.total = self.total.saturating_add(1);
-        if let Some(count) = self.counts.get_mut(usize::from(len)) {
-            *count = count.saturating_add(1);
-        }
-    }
-
-    /// Records of this length, at most 255.
-    pub(crate) fn of(&self, len: u16) -> u16 {
-        self.counts.get(usize::from(len)).copied().unwrap_or_default().into()
-    }
-
-    pub(crate) const fn total(&self) -> u16 {
-        self.total
     }
 }
 

@@ -3,9 +3,9 @@
 //! In: sizes of records. Out: the label `rdp` and who is operated, once one side's records are nearly all as long as a key or a move
 //! of the mouse in a fast-path input PDU, and both occur. Every stroke is a PDU and a record of its own.
 
-use super::{Answer, Lengths, OVERHEADS, Record, Rule};
-use crate::tls_record::content;
-use crate::{Basis, FirstBytes, Kind, Meta, Out, Side, Tls};
+use super::hand::{Hands, Lengths, operates};
+use super::{Answer, OVERHEADS, Record, Rule};
+use crate::{FirstBytes, Kind, Meta, Out, Tls};
 
 const INPUT: Kind = Kind {
     name: "rdp_in_tls.input",
@@ -20,43 +20,26 @@ const KEY: u16 = 2;
 const MOUSE: u16 = 7;
 /// Frame acknowledge PDU (MS-RDPRFX 2.2.3.1) behind TPKT, X.224, MCS (7 bytes with a short length, else 8) and share headers.
 const ACKNOWLEDGES: [u16; 2] = [36, 37];
-/// Records of the operator that must have come.
-const RECORDS: u16 = 24;
-/// Of each kind at least.
+/// Keys and moves that must have come.
 const EACH: u16 = 3;
-/// Sizes of the operated side that must differ: a screen's do.
-const SIZES: u16 = 6;
-/// Any answer is longer than an input.
-const ANSWER_LEAST: u16 = 20;
 
 /// Records of either side.
 #[derive(Debug, Default)]
 pub struct State {
-    sides: [Lengths; 2],
-    /// A bit for each of the lengths seen of each side, folded: enough to tell few from many.
-    kinds: [u64; 2],
+    hands: Hands,
 }
 
-impl State {
-    /// What encryption and header come to, if this side operates.
-    fn operates(&self, side: usize) -> Option<u16> {
-        let [a, b] = &self.sides;
-        let (lengths, other) = if side == 0 { (a, b) } else { (b, a) };
-        let total = lengths.total();
-        let many = self.kinds.get(side ^ 1)?.count_ones() >= u32::from(SIZES);
-        if total < RECORDS || other.total() < SIZES || !many {
-            return None;
-        }
-        let bases = OVERHEADS.iter().flat_map(|o| HEADERS.iter().map(|h| (*o, o.saturating_add(*h))));
-        let hand = |(overhead, base): &(u16, u16)| {
-            let of = |size: u16| lengths.of(size);
-            let (keys, moves) = (of(base.saturating_add(KEY)), of(base.saturating_add(MOUSE)));
-            let acknowledged = ACKNOWLEDGES.map(|size| of(overhead.saturating_add(size)));
-            let known = acknowledged.iter().fold(keys.saturating_add(moves), |sum, n| sum.saturating_add(*n));
-            keys >= EACH && moves >= EACH && known.saturating_mul(10) >= total.saturating_mul(9)
-        };
-        bases.into_iter().find(hand).map(|(_, base)| base)
-    }
+/// What encryption and header come to, if these are an operator's.
+fn base(lengths: &Lengths) -> Option<u16> {
+    let bases = OVERHEADS.iter().flat_map(|o| HEADERS.iter().map(|h| (*o, o.saturating_add(*h))));
+    let hand = |(overhead, base): &(u16, u16)| {
+        let of = |size: u16| lengths.of(size);
+        let (keys, moves) = (of(base.saturating_add(KEY)), of(base.saturating_add(MOUSE)));
+        let acknowledged = ACKNOWLEDGES.map(|size| of(overhead.saturating_add(size)));
+        let known = acknowledged.iter().fold(keys.saturating_add(moves), |sum, n| sum.saturating_add(*n));
+        keys >= EACH && moves >= EACH && known.saturating_mul(10) >= lengths.total().saturating_mul(9)
+    };
+    bases.into_iter().find(hand).map(|(_, base)| base)
 }
 
 impl Rule for State {
@@ -83,22 +66,8 @@ impl Rule for State {
     }
 
     fn on_record(&mut self, _: &Tls, record: &Record, out: &mut Out) -> Answer {
-        if record.kind != content::APPLICATION_DATA {
-            return Answer::Wait;
-        }
-        let side = usize::from(!record.from_client);
-        let (Some(lengths), Some(kinds)) = (self.sides.get_mut(side), self.kinds.get_mut(side)) else {
-            return Answer::No;
-        };
-        lengths.add(record.len);
-        if record.len > ANSWER_LEAST {
-            *kinds |= 1 << (record.len & 63);
-        }
-        let Some(base) = self.operates(side) else { return Answer::Wait };
-        let operator = if record.from_client { Side::Src } else { Side::Dest };
-        out.client = Some(operator);
-        out.controlled = Some(operator.other());
-        out.basis = Basis::Midstream;
+        let Some(base) = self.hands.push(record).and_then(base) else { return Answer::Wait };
+        operates(record, out);
         out.evidence(
             &INPUT,
             format!("records of {} and {} bytes", base.saturating_add(KEY), base.saturating_add(MOUSE)),
@@ -117,6 +86,7 @@ pub(crate) fn fixtures() -> Vec<super::Fixture> {
 mod tests {
     use super::super::{Fixture, drive};
     use super::*;
+    use crate::{Basis, Side};
 
     /// Keys of 22 bytes, moves of 27, the screen in between.
     pub(super) static TYPED: [i32; 72] = typed(22, 27);

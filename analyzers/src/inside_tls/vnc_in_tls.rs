@@ -3,9 +3,9 @@
 //! In: sizes of records. Out: the label `vnc` and who is operated, once one side's records are nearly all as long as RFB's messages of
 //! pointer, key and update request, and all three occur. Viewers write each message by itself.
 
-use super::{Answer, Lengths, OVERHEADS, Record, Rule};
-use crate::tls_record::content;
-use crate::{Basis, FirstBytes, Kind, Meta, Out, Side, Tls};
+use super::hand::{Hands, Lengths, operates};
+use super::{Answer, OVERHEADS, Record, Rule};
+use crate::{FirstBytes, Kind, Meta, Out, Tls};
 
 const INPUT: Kind = Kind {
     name: "vnc_in_tls.input",
@@ -17,34 +17,22 @@ const INPUT: Kind = Kind {
 const POINTER: u16 = 6;
 const KEY: u16 = 8;
 const REQUEST: u16 = 10;
-/// Records of the operator that must have come, and of each kind.
-const RECORDS: u16 = 24;
+/// Of each that must have come.
 const EACH: u16 = 3;
-/// Sizes of the operated side that must differ: a screen's do.
-const SIZES: u32 = 6;
 
 /// Records of either side.
 #[derive(Debug, Default)]
 pub struct State {
-    sides: [Lengths; 2],
-    /// A bit for each of the lengths seen of each side, folded: enough to tell few from many.
-    kinds: [u64; 2],
+    hands: Hands,
 }
 
-impl State {
-    /// What encryption adds, if this side operates.
-    fn operates(&self, side: usize) -> Option<u16> {
-        let lengths = self.sides.get(side)?;
-        let total = lengths.total();
-        if total < RECORDS || self.kinds.get(side ^ 1)?.count_ones() < SIZES {
-            return None;
-        }
-        OVERHEADS.into_iter().find(|o| {
-            let counts = [POINTER, KEY, REQUEST].map(|size| lengths.of(o.saturating_add(size)));
-            let sum = counts.iter().fold(0_u16, |sum, n| sum.saturating_add(*n));
-            counts.iter().all(|n| *n >= EACH) && sum.saturating_mul(20) >= total.saturating_mul(19)
-        })
-    }
+/// What encryption adds, if these are an operator's.
+fn overhead(lengths: &Lengths) -> Option<u16> {
+    OVERHEADS.into_iter().find(|o| {
+        let counts = [POINTER, KEY, REQUEST].map(|size| lengths.of(o.saturating_add(size)));
+        let sum = counts.iter().fold(0_u16, |sum, n| sum.saturating_add(*n));
+        counts.iter().all(|n| *n >= EACH) && sum.saturating_mul(20) >= lengths.total().saturating_mul(19)
+    })
 }
 
 impl Rule for State {
@@ -71,20 +59,8 @@ impl Rule for State {
     }
 
     fn on_record(&mut self, _: &Tls, record: &Record, out: &mut Out) -> Answer {
-        if record.kind != content::APPLICATION_DATA {
-            return Answer::Wait;
-        }
-        let side = usize::from(!record.from_client);
-        let (Some(lengths), Some(kinds)) = (self.sides.get_mut(side), self.kinds.get_mut(side)) else {
-            return Answer::No;
-        };
-        lengths.add(record.len);
-        *kinds |= 1 << (record.len & 63);
-        let Some(overhead) = self.operates(side) else { return Answer::Wait };
-        let operator = if record.from_client { Side::Src } else { Side::Dest };
-        out.client = Some(operator);
-        out.controlled = Some(operator.other());
-        out.basis = Basis::Midstream;
+        let Some(overhead) = self.hands.push(record).and_then(overhead) else { return Answer::Wait };
+        operates(record, out);
         let sizes = [POINTER, KEY, REQUEST].map(|s| s.saturating_add(overhead).to_string());
         out.evidence(&INPUT, format!("records of {} bytes", sizes.join(", ")));
         out.is("vnc");
@@ -101,6 +77,7 @@ pub(crate) fn fixtures() -> Vec<super::Fixture> {
 mod tests {
     use super::super::{Fixture, drive};
     use super::*;
+    use crate::{Basis, Side};
 
     pub(super) static USED: [i32; 60] = used([23, 25, 27]);
 
