@@ -26,7 +26,6 @@ pub mod device;
 pub mod dns_message;
 mod facts;
 pub mod fingerprint;
-mod http_disguise;
 pub mod http_head;
 pub mod http_tool;
 pub mod inside_tls;

@@ -210,15 +210,15 @@ const BESIDE: [(&str, &str, &str); 15] = [
     ("meshcentral", "http", "http_tool.rs"),
     ("netsupport", "http", "http_tool.rs"),
     ("pcoip", "http", "http_tool.rs"),
-    ("shadowsocks", "http", "proto/http.rs"),
+    ("shadowsocks", "http", "proto/http/exchange.rs"),
     ("ssh_tunnel", "ssh", "proto/ssh.rs"),
     ("tailscale", "wireguard", "proto/wireguard.rs"),
     ("teamviewer", "http", "http_tool.rs"),
-    ("tor", "http", "proto/http.rs"),
+    ("tor", "http", "proto/http/exchange.rs"),
     ("vmware_blast", "http", "http_tool.rs"),
     ("vnc", "http", "proto/http.rs"),
     ("warp", "wireguard", "proto/wireguard.rs"),
-    ("websocket_tunnel", "http", "proto/http.rs"),
+    ("websocket_tunnel", "http", "proto/http/exchange.rs"),
 ];
 
 #[test]

@@ -146,6 +146,7 @@ pub struct Line {
 /// Labels of which a covert tunnel's finding speaks in its own words.
 const DNS_TUNNEL: &str = "dns_tunnel";
 const REVERSE_TUNNEL: &str = "reverse_tunnel";
+const TLS_TUNNEL: &str = "tls_tunnel";
 
 /// Lines kept of one finding; the contract's bound on memory.
 const MAX_LINES: usize = 32;
@@ -444,6 +445,7 @@ impl Finding {
                 Some(REVERSE_TUNNEL) => {
                     format!("{host} lets sessions in from outside through {tool} at {peer}")
                 }
+                Some(TLS_TUNNEL) => format!("{host} talks to {peer} through a tunnel inside TLS"),
                 _ => format!("{host} talks to {peer} through {tool}"),
             },
             FindingKind::IpKvm => self.device_in_words(),
